@@ -1,0 +1,94 @@
+# Everything runs in .venv, made here from requirements/*.txt; needs Python 3.11+ with venv, and make. `make help` lists the targets.
+
+PYTHON ?= python3
+ARGS ?=
+
+PY := .venv/bin/python
+STAMP := .venv/.stamp
+PIP := $(PY) -m pip --disable-pip-version-check --no-input install -qq
+HASHED := $(PIP) --require-hashes --only-binary :all:
+# A lock names no registry and no machine: only versions and hashes.
+COMPILE := $(PY) -m uv pip compile -q --universal -p 3.11 --only-binary :all: --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test test-slow test-browser lint fmt lock clean remake
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+
+run: $(STAMP)-run ## start the service with a .env or a bot token, else the sandbox
+	@why=; other=; \
+	if [ -e .env ]; then why='there is a .env'; other='move .env away'; fi; \
+	for name in TELEGRAM_BOT_TOKEN MAX_BOT_TOKEN; do \
+		eval "value=\$${$$name:-}"; \
+		if [ -n "$$value" ]; then why="$${why:+$$why and }$$name is set"; other="$${other:+$$other and }unset $$name"; fi; \
+	done; \
+	if [ -n "$$why" ]; then \
+		echo "make run: starting the service (main.py serve), because $$why."; \
+		echo "For the sandbox with simulated messengers: $$other, then make run."; \
+		exec $(PY) main.py serve $(ARGS); \
+	fi; \
+	echo "make run: starting the sandbox (main.py sandbox), because there is no .env and neither TELEGRAM_BOT_TOKEN nor MAX_BOT_TOKEN is set."; \
+	echo "For the service with real messengers: cp .env.example .env, fill it in, then make run."; \
+	exec $(PY) main.py sandbox $(ARGS)
+
+test: $(STAMP)-run $(STAMP)-test ## the test suite (ARGS="..." goes to pytest)
+	@$(PY) -m pytest $(ARGS)
+
+test-slow: $(STAMP)-run $(STAMP)-test ## the tests that need minutes, kill -9 or a moved clock
+	@$(PY) -m pytest -m slow $(ARGS)
+
+test-browser: $(STAMP)-run $(STAMP)-test $(STAMP)-browser ## the tests that drive Chromium ($CHROMIUM, else /usr/bin/chromium)
+	@$(PY) -m pytest -m browser -n 0 $(ARGS)
+
+# mypy reads the types of all that is imported, so all must be there.
+lint: $(STAMP)-run $(STAMP)-test $(STAMP)-browser $(STAMP)-lint ## style, types, layers, dependencies, dead code
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) .venv/bin/lint-imports --no-logo
+	$(PY) -m deptry --no-ansi .
+	$(PY) -m vulture
+
+fmt: $(STAMP)-lint ## format, and repair what can be repaired
+	$(PY) -m ruff check --fix-only .
+	$(PY) -m ruff format .
+
+lock: $(STAMP)-uv ## make requirements/*.txt again from pyproject.toml (ARGS=--upgrade takes the newest versions)
+	$(COMPILE) $(ARGS) pyproject.toml -o requirements/run.txt
+	$(COMPILE) $(ARGS) --group test -c requirements/run.txt -o requirements/test.txt
+	$(COMPILE) $(ARGS) --group lint -c requirements/run.txt -c requirements/test.txt -o requirements/lint.txt
+	$(COMPILE) $(ARGS) --group browser -c requirements/run.txt -c requirements/test.txt -c requirements/lint.txt -o requirements/browser.txt
+
+clean: ## remove .venv and all caches; data/ and .env stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A .venv whose Python is gone is made again, and with it all its stamps.
+$(STAMP)-venv: $(shell $(PY) -c '' 2>/dev/null || echo remake)
+	@old=; bare=; \
+	for python in "$(PYTHON)" python3.13 python3.12 python3.11; do \
+		version=$$("$$python" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null) || continue; \
+		if ! "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then old="$${old:-$$python is $$version}"; continue; fi; \
+		if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then bare="$${bare:-$$python}"; continue; fi; \
+		echo "Setting up .venv with $$python ($$version)"; \
+		"$$python" -m venv --clear .venv || { rm -rf .venv; exit 1; }; \
+		touch $@; exit 0; \
+	done; \
+	if [ -n "$$bare" ]; then echo "$$bare comes without venv and ensurepip: install them (Debian, Ubuntu: apt-get install $${bare##*/}-venv)" >&2; \
+	else echo "Python 3.11 or newer is needed ($${old:-there is no $(PYTHON)}): install it, or name it: make PYTHON=/path/to/python3.11 ..." >&2; fi; \
+	exit 1
+
+remake:
+
+$(STAMP)-run $(STAMP)-test $(STAMP)-lint $(STAMP)-browser: $(STAMP)-%: requirements/%.txt $(STAMP)-venv
+	@echo "Installing requirements/$*.txt"
+	@$(HASHED) -r requirements/$*.txt
+	@touch $@
+
+$(STAMP)-uv: $(STAMP)-venv
+	@echo "Installing uv, which makes the locks"
+	@$(PIP) --only-binary :all: 'uv>=0.9'
+	@touch $@

@@ -1,0 +1,140 @@
+"""The operator's commands: carried out by the process that owns the store, which the command line asks over a socket.
+
+The socket is the file system's: whoever may open it (mode 0600) may do everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
+
+from otp.errors import InvalidField, OtpError
+from otp.model import Project
+from otp.projects import NewKey, ProjectNotFound, Projects
+
+log = structlog.get_logger()
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+CALL_SECONDS: Final = 60
+
+Command = Mapping[str, Any]
+Perform = Callable[[Command], Awaitable[Any]]
+
+
+class Refused(Exception):
+    """The command can't be carried out; the text is for the operator."""
+
+
+async def perform_project(projects: Projects, command: Command) -> Any:
+    """One `project` command: `{"verb": …, "id"?: …, …}` to a JSON value. Raises `Refused`."""
+    try:
+        return await _verbs(projects, command)
+    except ProjectNotFound:
+        raise Refused("there is no project with this id") from None
+    except InvalidField as error:
+        raise Refused(f"{error.field}: {error.message}") from None
+    except OtpError as error:
+        raise Refused(error.detail) from None
+
+
+async def _verbs(projects: Projects, command: Command) -> Any:
+    verb, project_id = command["verb"], str(command.get("id", "")).lower()
+    if verb == "create":
+        return _with_key(await projects.create(command["name"], command["description"]))
+    if verb == "list":
+        return [_plain(project) for project in await projects.all()]
+    if _UUID.fullmatch(project_id) is None:
+        raise Refused("the id of a project is a UUID, as `project list` shows it")
+    if verb == "update":
+        return _plain(await projects.update(project_id, command.get("name"), command.get("description")))
+    if verb == "rotate-key":
+        return _with_key(await projects.rotate_key(project_id, int(command.get("keep_old_hours", 0))))
+    if verb in ("enable", "disable"):
+        return _plain(await projects.set_enabled(project_id, verb == "enable"))
+    if verb == "delete":
+        await projects.delete(project_id)
+        return {"id": project_id, "deleted": True}
+    raise Refused(f"there is no command {verb}")
+
+
+def _plain(project: Project) -> dict[str, Any]:
+    return {
+        "id": project.id,
+        "name": project.name,
+        "description": project.description,
+        "enabled": project.enabled,
+    }
+
+
+def _with_key(made: NewKey) -> dict[str, Any]:
+    return {"id": made.project.id, "name": made.project.name, "api_key": made.api_key}
+
+
+class AdminServer:
+    """The owner's side of the socket."""
+
+    def __init__(self, path: Path, perform: Perform) -> None:
+        self._path = path
+        self._perform = perform
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen; only the owner's user can connect. The lock is ours, so an old socket file is nobody's."""
+        self._path.unlink(missing_ok=True)
+        application = web.Application()
+        application.add_routes([web.post("/command", self._command)])
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=5)
+        await self._runner.setup()
+        before = os.umask(0o177)
+        try:
+            await web.UnixSite(self._runner, str(self._path)).start()
+        finally:
+            os.umask(before)
+
+    async def _command(self, request: web.Request) -> web.StreamResponse:
+        command = await request.json()
+        try:
+            result = await self._perform(command)
+        except Refused as error:
+            return web.json_response({"error": str(error)}, status=400)
+        log.info("admin.command", command=command.get("group"), verb=command.get("verb"))
+        return web.json_response({"result": result})
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self._path.unlink(missing_ok=True)
+
+
+class NobodyListens(Exception):
+    """No process answers at the socket."""
+
+
+async def ask(path: Path, command: Command) -> Any:
+    """Have the owner carry out a command. Raises `Refused`, `NobodyListens`."""
+    if not path.exists():
+        raise NobodyListens
+    try:
+        async with (
+            ClientSession(
+                connector=UnixConnector(str(path)), timeout=ClientTimeout(total=CALL_SECONDS)
+            ) as session,
+            session.post(
+                "http://owner/command", data=json.dumps(command), headers={"Content-Type": "application/json"}
+            ) as r,
+        ):
+            answer = await r.json()
+    except (ClientError, OSError, asyncio.TimeoutError) as error:
+        raise NobodyListens from error
+    if "error" in answer:
+        raise Refused(answer["error"])
+    return answer["result"]

@@ -1,0 +1,167 @@
+"""The API's routes, and what surrounds every route of the server: request ids, problem details, the access log."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from time import perf_counter
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from api import openapi
+from api.auth import authenticate
+from api.bodies import InvalidFields, json_object, validated
+from api.operations import OPERATIONS, Operation
+from api.problems import Problem, of_error, problem
+from otp.errors import OtpError, StorageUnavailable
+from otp.model import Mode
+from otp.ports import Randomness, Store
+from otp.service import OtpService
+
+log = structlog.get_logger()
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Api:
+    """The API over one service."""
+
+    def __init__(self, service: OtpService, modes: Collection[Mode], version: str) -> None:
+        """`modes`: which keys act here."""
+        self._service = service
+        self._modes = modes
+        self._document = json.dumps(openapi.document(version), ensure_ascii=False).encode()
+
+    def routes(self) -> list[web.RouteDef]:
+        """The routes to add to the application."""
+        calls = [
+            web.route(operation.method, operation.path, self._handler(operation)) for operation in OPERATIONS
+        ]
+        return [*calls, web.get("/openapi.json", self._openapi)]
+
+    def _handler(self, operation: Operation) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            caller = await authenticate(request, self._service, self._modes)
+            structlog.contextvars.bind_contextvars(project=caller.project.id)
+            subject: Any = request.match_info.get("request_id")
+            if operation.body is not None:
+                data = await json_object(request, optional=operation.body_optional)
+                subject = validated(operation.body, data)
+            return _json(await operation.run(self._service, caller, subject))
+
+        return handle
+
+    async def _openapi(self, _request: web.Request) -> web.StreamResponse:
+        return web.Response(body=self._document, content_type="application/json")
+
+
+class Health:
+    """Liveness and readiness."""
+
+    def __init__(self, store: Store, channels: Callable[[], Mapping[str, Any]]) -> None:
+        """`channels` tells the messengers' state: shown, and never a reason to be unready."""
+        self._store = store
+        self._channels = channels
+        self.draining = False
+        """Set when the process is about to end: no new work shall come here."""
+
+    def routes(self) -> list[web.RouteDef]:
+        """The routes to add to the application."""
+        return [web.get("/healthz", self._alive), web.get("/readyz", self._ready)]
+
+    async def _alive(self, _request: web.Request) -> web.StreamResponse:
+        return _json({"status": "ok"})
+
+    async def _ready(self, _request: web.Request) -> web.StreamResponse:
+        store = "ok"
+        try:
+            await self._store.read(lambda tx: tx.next_job_at())
+        except StorageUnavailable:
+            store = "unavailable"
+        ready = store == "ok" and not self.draining
+        body = {
+            "status": "ok" if ready else "unready",
+            "store": store,
+            "draining": self.draining,
+            **self._channels(),
+        }
+        return _json(body, status=200 if ready else 503)
+
+
+def _json(body: Mapping[str, Any], status: int = 200) -> web.Response:
+    return web.Response(status=status, body=json.dumps(body).encode(), content_type="application/json")
+
+
+def frame(randomness: Randomness) -> Middleware:
+    """The middleware around everything."""
+
+    @web.middleware
+    async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = perf_counter()
+        request_id = _request_id(request, randomness)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        answer = await _answered(request, handler)
+        answer.headers["X-Request-Id"] = request_id
+        if request.path.startswith("/v1"):
+            answer.headers["Cache-Control"] = "no-store"
+        answer.headers["X-Content-Type-Options"] = "nosniff"
+        log.info(
+            "http.request",
+            method=request.method,
+            route=_route(request),
+            status=answer.status,
+            ms=round((perf_counter() - started) * 1000, 1),
+        )
+        return answer
+
+    return around
+
+
+def _request_id(request: web.Request, randomness: Randomness) -> str:
+    given = request.headers.get("X-Request-Id", "")
+    return given if _REQUEST_ID.fullmatch(given) else randomness.text(16)
+
+
+def _route(request: web.Request) -> str:
+    """The route's own pattern, never the path that was asked for: that may hold anything."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What the handler says, or the problem that it ended in."""
+    try:
+        return await handler(request)
+    except Problem as error:
+        answer = problem(error.code, error.detail, headers=error.headers)
+        if error.close:
+            answer.force_close()
+        return answer
+    except InvalidFields as error:
+        return problem("validation_failed", "The request has fields that are not valid.", errors=error.errors)
+    except OtpError as error:
+        return of_error(error)
+    except web.HTTPException as error:
+        return _http_problem(error)
+    except Exception as error:
+        log.error("http.failed", route=_route(request), exc_info=error)
+        return problem("internal_error", "The request could not be completed. It is not your fault.")
+
+
+def _http_problem(error: web.HTTPException) -> web.StreamResponse:
+    if isinstance(error, web.HTTPNotFound):
+        return problem("not_found", "There is nothing at this path.")
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return problem("method_not_allowed", f"Allowed here: {allowed}.", headers={"Allow": allowed})
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return problem("body_too_large", "The body is too large.")
+    if error.status < 400:
+        raise error
+    return problem("malformed_json", "The request could not be read.")

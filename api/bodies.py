@@ -1,0 +1,103 @@
+"""Reads request bodies: bounded in size and time, of one media type, never decompressed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, TypeVar
+
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
+from pydantic import BaseModel, ValidationError
+
+from api.problems import Problem
+from api.strict_json import MalformedJson, parse_object
+
+M = TypeVar("M", bound=BaseModel)
+
+LARGEST_BODY: Final = 64 * 1024
+BODY_SECONDS: Final = 10
+"""A body that is not there by then is not coming."""
+
+
+class InvalidFields(Exception):
+    """Fields that are not valid: field names and messages, never the values (one may be a code)."""
+
+    def __init__(self, errors: list[dict[str, str]]) -> None:
+        super().__init__("fields are not valid")
+        self.errors = errors
+
+
+async def read_limited(request: web.Request, largest: int) -> bytes | None:
+    """A body of at most `largest` bytes, within the time for it; None when it is larger or too slow."""
+    if request.content_length is not None and request.content_length > largest:
+        return None
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > largest:
+                    return None
+    except TimeoutError:
+        return None
+    return bytes(body)
+
+
+async def json_object(request: web.Request, *, optional: bool) -> dict[str, Any]:
+    """The JSON object in a request. Raises `Problem`."""
+    if not request.body_exists and not request.headers.get("Content-Type"):
+        if optional:
+            return {}
+        raise Problem("malformed_json", "The body is empty; a JSON object is needed.")
+    if request.body_exists or not optional:
+        _check_media_type(request)
+    body = await _read(request)
+    if optional and not body:
+        return {}
+    try:
+        return parse_object(body)
+    except MalformedJson as error:
+        raise Problem("malformed_json", str(error)) from None
+
+
+def _check_media_type(request: web.Request) -> None:
+    charset = (request.charset or "utf-8").lower()
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if (
+        request.content_type != "application/json"
+        or charset not in ("utf-8", "utf8")
+        or encoding != "identity"
+    ):
+        raise Problem("unsupported_media_type", "The body must be application/json in UTF-8, not compressed.")
+
+
+async def _read(request: web.Request) -> bytes:
+    try:
+        body = await read_limited(request, LARGEST_BODY)
+    except (ClientPayloadError, HttpProcessingError, web.RequestPayloadError):
+        raise Problem("malformed_json", "The body could not be read.", close=True) from None
+    if body is not None:
+        return body
+    if request.content.total_bytes <= LARGEST_BODY and (request.content_length or 0) <= LARGEST_BODY:
+        raise Problem("malformed_json", "The body did not arrive in time.", close=True)
+    raise Problem("body_too_large", f"The body may have at most {LARGEST_BODY} bytes.", close=True)
+
+
+def validated(model: type[M], data: dict[str, Any]) -> M:
+    """The data as a model. Raises `InvalidFields`."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise InvalidFields(
+            [{"field": _path(item["loc"]), "message": _message(item)} for item in found]
+        ) from None
+
+
+def _path(where: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in where)[:200]
+
+
+def _message(item: Any) -> str:
+    kind: str = item["type"]
+    return {"missing": "is required", "extra_forbidden": "is not a known field"}.get(kind, str(item["msg"]))

@@ -1,0 +1,136 @@
+"""The OpenAPI 3.1 document, made from the operations' own declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from api.operations import OPERATIONS, Operation
+from api.problems import CONTENT_TYPE, PROBLEMS
+from api.schemas import REQUEST_ID_PATTERN, ProblemDetails
+
+REF = "#/components/schemas/{model}"
+HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-Id": {
+        "description": "The caller's own, when it is 1-64 characters of `A-Z a-z 0-9 . _ -`, else a new one",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    },
+    "Cache-Control": {"required": True, "schema": {"type": "string", "const": "no-store"}},
+    "Retry-After": {
+        "description": "Seconds until another try makes sense",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
+    "WWW-Authenticate": {"required": True, "schema": {"type": "string"}},
+}
+
+
+def document(version: str) -> dict[str, Any]:
+    """The whole document."""
+    models = {model for operation in OPERATIONS for model in _models(operation)} | {ProblemDetails}
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
+        ref_template=REF,
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "tapcode",
+            "version": version,
+            "summary": "One-time passwords through Telegram and MAX",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"apiKey": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "apiKey": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A project's API key, `tc_live_…` or `tc_test_…`",
+                }
+            },
+            "headers": HEADERS,
+            "schemas": schemas["$defs"],
+        },
+    }
+
+
+def _models(operation: Operation) -> Iterable[type[BaseModel]]:
+    return [*operation.answers, *([operation.body] if operation.body else [])]
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "description": operation.description,
+        "responses": {"200": _answer(operation), **_problems(operation)},
+    }
+    if "{request_id}" in operation.path:
+        described["parameters"] = [
+            {
+                "name": "request_id",
+                "in": "path",
+                "required": True,
+                "schema": {"type": "string", "pattern": REQUEST_ID_PATTERN},
+            }
+        ]
+    if operation.body is not None:
+        described["requestBody"] = {
+            "required": not operation.body_optional,
+            "content": {"application/json": {"schema": _ref(operation.body)}},
+        }
+    return described
+
+
+def _answer(operation: Operation) -> dict[str, Any]:
+    refs = [_ref(model) for model in operation.answers]
+    return {
+        "description": "Done",
+        "headers": _headers("X-Request-Id", "Cache-Control"),
+        "content": {"application/json": {"schema": refs[0] if len(refs) == 1 else {"oneOf": refs}}},
+    }
+
+
+def _problems(operation: Operation) -> dict[str, Any]:
+    """One response per status, naming its machine codes."""
+    codes = [
+        "unauthorized",
+        "project_disabled",
+        "rate_limited",
+        "storage_unavailable",
+        "internal_error",
+        *operation.errors,
+    ]
+    if operation.body is not None:
+        codes += ["malformed_json", "validation_failed", "body_too_large", "unsupported_media_type"]
+    by_status: dict[int, list[str]] = {}
+    for code in dict.fromkeys(codes):
+        by_status.setdefault(PROBLEMS[code][0], []).append(code)
+    return {str(status): _problem(status, by_status[status]) for status in sorted(by_status)}
+
+
+def _problem(status: int, codes: list[str]) -> dict[str, Any]:
+    extra = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}.get(status, [])
+    return {
+        "description": ", ".join(f"`{code}`" for code in codes),
+        "headers": _headers("X-Request-Id", "Cache-Control", *extra),
+        "content": {CONTENT_TYPE: {"schema": _ref(ProblemDetails)}},
+    }
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": REF.format(model=model.__name__)}

@@ -1,0 +1,143 @@
+"""The operations of the API: each is declared once, and that validates, runs and documents it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from api import schemas
+from otp.errors import InvalidField
+from otp.model import Caller, Channel, CodeTerms
+from otp.policy import REQUEST_LIFE_MS, SECOND_MS, Policy
+from otp.service import OtpService
+
+LINKS: Final = {
+    Channel.TELEGRAM: "https://t.me/{bot}?start=otp_{id}",
+    Channel.MAX: "https://max.ru/{bot}?start=otp_{id}",
+}
+
+Run = Callable[[OtpService, Caller, Any], Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method on one path."""
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    description: str
+    answers: tuple[type[BaseModel], ...]
+    """The possible bodies of a 200."""
+    errors: tuple[str, ...]
+    """Machine codes beyond those that every call can have."""
+    run: Run
+    body: type[BaseModel] | None = None
+    body_optional: bool = False
+
+
+async def _send(service: OtpService, caller: Caller, body: schemas.SendBody) -> dict[str, Any]:
+    seconds = await service.send(caller, body.subscriber_id, _terms(service.policy, body))
+    return {"sent": True, "expires_in_seconds": seconds}
+
+
+async def _verify(service: OtpService, caller: Caller, body: schemas.VerifyBody) -> dict[str, Any]:
+    verdict = await service.verify(caller, body.subscriber_id, body.code, body.purpose, body.request_id)
+    if verdict.reason is None:
+        return {"verified": True}
+    return {"verified": False, "reason": verdict.reason, "attempts_left": verdict.attempts_left}
+
+
+async def _request(service: OtpService, caller: Caller, body: schemas.RequestBody) -> dict[str, Any]:
+    channel = Channel(body.channel) if "channel" in body.model_fields_set else None
+    made = await service.request(caller, channel, _terms(service.policy, body))
+    links = {known: _link(known, made.bots.get(known), made.request.id) for known in Channel}
+    return {
+        "request_id": made.request.id,
+        "telegram_link": links[Channel.TELEGRAM],
+        "max_link": links[Channel.MAX],
+        "expires_in": REQUEST_LIFE_MS // SECOND_MS,
+    }
+
+
+async def _status(service: OtpService, caller: Caller, request_id: str) -> dict[str, Any]:
+    state = await service.status(caller, request_id)
+    if state.subscriber_id is None:
+        return {"status": state.status}
+    return {"status": state.status, "subscriber_id": state.subscriber_id, "channel": state.channel}
+
+
+def _link(channel: Channel, bot: str | None, request_id: str) -> str | None:
+    return LINKS[channel].format(bot=bot, id=request_id) if bot else None
+
+
+def _terms(policy: Policy, body: schemas.SendBody | schemas.RequestBody) -> CodeTerms:
+    """What is asked of the code, under the operator's cap."""
+    given = "ttl_minutes" in body.model_fields_set
+    if given and body.ttl_minutes > policy.max_ttl_minutes:
+        raise InvalidField(
+            "ttl_minutes", f"Input should be less than or equal to {policy.max_ttl_minutes}, the cap set here"
+        )
+    ttl_minutes = body.ttl_minutes if given else policy.default_ttl_minutes
+    return CodeTerms(body.purpose, ttl_minutes, body.max_attempts, body.code_length)
+
+
+OPERATIONS: Final = (
+    Operation(
+        "sendCode",
+        "POST",
+        "/v1/otp/send",
+        "Send a code to a subscriber",
+        "Generates a code and sends it. Answers only after the messenger took the message.",
+        (schemas.Sent,),
+        (
+            "subscriber_not_found",
+            "send_in_progress",
+            "subscriber_locked",
+            "too_many_purposes",
+            "rate_limited",
+            "delivery_failed",
+            "delivery_unknown",
+            "messenger_unavailable",
+        ),
+        _send,
+        schemas.SendBody,
+    ),
+    Operation(
+        "verifyCode",
+        "POST",
+        "/v1/otp/verify",
+        "Verify what a person entered",
+        "A code is accepted at most once. Only this call authenticates anybody.",
+        (schemas.Verified, schemas.NotVerified),
+        (),
+        _verify,
+        schemas.VerifyBody,
+    ),
+    Operation(
+        "requestCode",
+        "POST",
+        "/v1/otp/request",
+        "Ask for a code for somebody who may not be subscribed",
+        "Creates deep links. Show one to the person, poll the status, then verify with the subscriber_id it tells.",
+        (schemas.Requested,),
+        ("channel_unavailable", "messenger_unavailable"),
+        _request,
+        schemas.RequestBody,
+        body_optional=True,
+    ),
+    Operation(
+        "requestStatus",
+        "GET",
+        "/v1/otp/request/{request_id}/status",
+        "What became of a request",
+        "Poll every 1-2 seconds from your backend. `sent` says that a code was delivered, not that anyone is authenticated.",
+        (schemas.Status,),
+        ("request_not_found",),
+        _status,
+    ),
+)

@@ -1,0 +1,90 @@
+"""RFC 9457 problem details: one table from machine codes to HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from aiohttp import web
+
+from otp.errors import InvalidField, OtpError
+
+CONTENT_TYPE: Final = "application/problem+json"
+
+PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
+    "malformed_json": (400, "The body is not a JSON object"),
+    "validation_failed": (400, "Some fields are not valid"),
+    "unauthorized": (401, "A valid API key is needed"),
+    "project_disabled": (403, "The project is disabled"),
+    "not_found": (404, "There is nothing at this path"),
+    "subscriber_not_found": (404, "Unknown subscriber"),
+    "request_not_found": (404, "Unknown request"),
+    "method_not_allowed": (405, "This path does not take this method"),
+    "channel_unavailable": (409, "The channel is switched off"),
+    "send_in_progress": (409, "A code is on its way already"),
+    "subscriber_locked": (409, "The subscriber is locked"),
+    "too_many_purposes": (409, "Too many codes are alive"),
+    "body_too_large": (413, "The body is too large"),
+    "unsupported_media_type": (415, "The body must be application/json"),
+    "rate_limited": (429, "Too many messages or calls"),
+    "internal_error": (500, "Something went wrong on our side"),
+    "delivery_failed": (502, "The messenger refused the message"),
+    "delivery_unknown": (502, "It is unknown whether the message arrived"),
+    "messenger_unavailable": (503, "The messenger can't be reached"),
+    "storage_unavailable": (503, "The store can't be used now"),
+}
+"""code -> HTTP status and title."""
+
+RETRYABLE: Final = frozenset(
+    {"send_in_progress", "rate_limited", "messenger_unavailable", "storage_unavailable"}
+)
+
+
+class Problem(Exception):
+    """An answer that is an error of the HTTP skin itself."""
+
+    def __init__(
+        self, code: str, detail: str, headers: Mapping[str, str] | None = None, *, close: bool = False
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.close = close
+        """The connection can't be used any more: the rest of the body was not read."""
+
+
+def problem(
+    code: str,
+    detail: str,
+    *,
+    errors: Sequence[Mapping[str, str]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """The answer for a machine code."""
+    status, title = PROBLEMS[code]
+    body: dict[str, Any] = {
+        "type": f"urn:tapcode:error:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "retryable": code in RETRYABLE,
+    }
+    if errors is not None:
+        body["errors"] = list(errors)
+    return web.Response(
+        status=status,
+        body=json.dumps(body).encode(),
+        headers={"Content-Type": CONTENT_TYPE, **(headers or {})},
+    )
+
+
+def of_error(error: OtpError) -> web.Response:
+    """The answer for a failure of the domain."""
+    errors = [{"field": error.field, "message": error.message}] if isinstance(error, InvalidField) else None
+    status, _ = PROBLEMS[error.code]
+    retry_after = error.retry_after if error.retry_after is not None else 1 if status in (429, 503) else None
+    headers = {"Retry-After": str(retry_after)} if retry_after is not None else None
+    return problem(error.code, error.detail, errors=errors, headers=headers)

@@ -1,0 +1,158 @@
+"""The bodies of the API, in and out. Strict: no coercion, no unknown fields, `null` is not absent."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from otp.policy import (
+    DEFAULT_LENGTH,
+    DEFAULT_PURPOSE,
+    DEFAULT_TTL_MINUTES,
+    MAX_ATTEMPTS,
+    MAX_TTL_MINUTES,
+    REQUEST_ATTEMPTS,
+    SEND_ATTEMPTS,
+)
+
+UUID_PATTERN = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+REQUEST_ID_PATTERN = "^[A-Za-z0-9]{16}$"
+
+
+def _absent() -> Any:
+    """The value of a field that was not given; `null` is refused all the same."""
+    return None
+
+
+SubscriberId = Annotated[
+    str,
+    StringConstraints(pattern=UUID_PATTERN),
+    AfterValidator(str.lower),
+    Field(description="Subscriber UUID", examples=["550e8400-e29b-41d4-a716-446655440000"]),
+]
+RequestId = Annotated[
+    str,
+    StringConstraints(pattern=REQUEST_ID_PATTERN),
+    Field(description="Id of a request", examples=["Kq9xV3mN2pT7rL8s"]),
+]
+Purpose = Annotated[
+    str,
+    StringConstraints(pattern="^[a-z0-9_-]{1,32}$"),
+    Field(
+        description="What the code is for; codes of different purposes live side by side", examples=["login"]
+    ),
+]
+TtlMinutes = Annotated[
+    int, Field(ge=1, le=MAX_TTL_MINUTES, description="Minutes the code lives; the operator may cap it lower")
+]
+MaxAttempts = Annotated[
+    int, Field(ge=1, le=MAX_ATTEMPTS, description="Guesses of this code that are evaluated")
+]
+CodeLength = Annotated[Literal[4, 6, 8], Field(description="Digits of the code")]
+ChannelName = Annotated[Literal["telegram", "max"], Field(description="Messenger")]
+
+
+class Body(BaseModel):
+    """Base of what callers send."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class SendBody(Body):
+    """Send a code to a subscriber."""
+
+    subscriber_id: SubscriberId
+    ttl_minutes: TtlMinutes = DEFAULT_TTL_MINUTES
+    max_attempts: MaxAttempts = SEND_ATTEMPTS
+    code_length: CodeLength = DEFAULT_LENGTH
+    purpose: Purpose = DEFAULT_PURPOSE
+
+
+class VerifyBody(Body):
+    """Judge what a person entered."""
+
+    subscriber_id: SubscriberId
+    code: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=64),
+        Field(
+            description="What the person entered; spaces, dashes and invisible characters are ignored",
+            examples=["482916"],
+        ),
+    ]
+    purpose: Purpose = Field(
+        default_factory=_absent, description=f"Default: the request's, else `{DEFAULT_PURPOSE}`"
+    )
+    request_id: RequestId = Field(
+        default_factory=_absent, description="Accept only the code of this request. Always pass it"
+    )
+
+
+class RequestBody(Body):
+    """Ask for a code for somebody who may not be subscribed yet."""
+
+    channel: ChannelName = Field(default_factory=_absent, description="Only this messenger; both when absent")
+    ttl_minutes: TtlMinutes = DEFAULT_TTL_MINUTES
+    max_attempts: MaxAttempts = REQUEST_ATTEMPTS
+    code_length: CodeLength = DEFAULT_LENGTH
+    purpose: Purpose = DEFAULT_PURPOSE
+
+
+class Sent(BaseModel):
+    """The messenger took the message."""
+
+    sent: Literal[True]
+    expires_in_seconds: int = Field(description="Seconds the code lives", examples=[300])
+
+
+class Verified(BaseModel):
+    """The code was accepted; it can't be accepted again."""
+
+    verified: Literal[True]
+
+
+class NotVerified(BaseModel):
+    """The code was not accepted."""
+
+    verified: Literal[False]
+    reason: Literal["locked", "no_active_code", "malformed_code", "wrong_code"]
+    attempts_left: int = Field(ge=0, description="Guesses left; 0 with `locked` and `no_active_code`")
+
+
+class Requested(BaseModel):
+    """Show one of the links to the person and poll the status."""
+
+    request_id: RequestId
+    telegram_link: str | None = Field(description="null when the channel is off or another one was asked for")
+    max_link: str | None = Field(description="null when the channel is off or another one was asked for")
+    expires_in: int = Field(description="Seconds the links live", examples=[900])
+
+
+class Status(BaseModel):
+    """What became of a request. `subscriber_id` and `channel` are there once it is `sent`."""
+
+    status: Literal["pending", "sent", "cancelled", "expired"]
+    subscriber_id: SubscriberId = Field(default_factory=_absent)
+    channel: ChannelName = Field(default_factory=_absent)
+
+
+class FieldError(BaseModel):
+    """One field that is not valid."""
+
+    field: str
+    message: str
+
+
+class ProblemDetails(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str = Field(examples=["urn:tapcode:error:validation_failed"])
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Machine code; these never change")
+    retryable: bool = Field(
+        description="Whether the same call may simply be made again, after `Retry-After` where given"
+    )
+    errors: list[FieldError] = Field(default_factory=_absent, description="With `validation_failed`")

@@ -1,0 +1,1 @@
+"""The conversation: one messenger-neutral dialog, and one thin skin per messenger."""

@@ -1,0 +1,179 @@
+"""The conversation: which use case an event is, and what the person is answered. It knows no messenger."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from bot import phrases
+from bot.events import Event, Left, Opened, Pressed, Said
+from bot.messages import Message
+from bot.messenger import Answer, Reply, Say, notice
+from bot.texts import Texts, texts_for
+from otp.events import DeliverySettled
+from otp.model import Person, Project, SentMessage, Subscriber
+from otp.ports import Randomness
+from otp.taps import (
+    Asked,
+    Cancelled,
+    Coming,
+    Dead,
+    MustUnlock,
+    NotYours,
+    Offered,
+    Opening,
+    Pressing,
+    Repeated,
+    Subscriptions,
+    Taps,
+    TooLate,
+    Unlocked,
+    Unusable,
+    Update,
+)
+
+PREFIX: Final = "otp_"
+_TYPED: Final = re.compile(
+    r"(?:https?://\S+[?&](?:start|startapp)=)?(?P<prefix>otp_)(?P<id>[A-Za-z0-9_-]*)(?:&\S*)?",
+    re.ASCII | re.IGNORECASE,
+)
+_COMMAND: Final = re.compile(
+    r"/(?P<name>[a-z]+)(?:@\w+)?(?:\s+(?P<rest>.*))?", re.ASCII | re.IGNORECASE | re.DOTALL
+)
+
+
+def request_id_in(text: str) -> str | None:
+    """The request id in a start payload or in what was typed or pasted: `otp_<id>` or a whole link. None when there is none."""
+    found = _TYPED.fullmatch(text.strip())
+    return found["id"] if found else None
+
+
+class Dialog:
+    """Answers events. `may_speak` says whether one more sentence to a person is within the limits."""
+
+    def __init__(self, taps: Taps, randomness: Randomness, may_speak: Callable[[Person], bool]) -> None:
+        self._taps = taps
+        self._randomness = randomness
+        self._may_speak = may_speak
+
+    async def handle(self, event: Event) -> Sequence[Reply]:
+        """Have the effect of an event committed; then say what is to be answered. Raises `StorageUnavailable`."""
+        match event:
+            case Left(update):
+                await self._taps.gone(update)
+                return []
+            case Pressed():
+                return self._answer(event, await self._press(event))
+            case Opened(update, payload):
+                request_id = request_id_in(payload)
+                return await (
+                    self._open(update, request_id) if request_id is not None else self._look(update, payload)
+                )
+            case Said(update, text):
+                return await self._said(update, text)
+
+    async def _said(self, update: Update, text: str) -> Sequence[Reply]:
+        command = _COMMAND.fullmatch(text.strip())
+        name, rest = (command["name"].lower(), command["rest"] or "") if command else ("", text)
+        request_id = request_id_in(rest) if name in ("", "start") else None
+        if request_id is not None:
+            return await self._open(update, request_id)
+        return await self._look(update, rest if name == "start" else "", stop=name == "stop")
+
+    async def _open(self, update: Update, request_id: str) -> Sequence[Reply]:
+        outcome = await self._taps.open(update, request_id)
+        return [] if isinstance(outcome, Repeated) else self._opened(update, outcome)
+
+    def _opened(self, update: Update, outcome: Opening) -> Sequence[Reply]:
+        texts = texts_for(update.language)
+        match outcome:
+            case Asked(message=note) | MustUnlock(message=note) | Offered(message=note):
+                return [Say(note, _with_buttons(texts, outcome), counts=False)]
+            case Dead(why):
+                return self._sentence(update, phrases.dead(texts, why))
+            case _:
+                return []
+
+    async def _look(self, update: Update, payload: str, *, stop: bool = False) -> Sequence[Reply]:
+        """Help, or the list of subscriptions; nothing is even looked up for somebody who floods."""
+        if not self._may_speak(update.person):
+            return []
+        found = await self._taps.look(update)
+        if isinstance(found, Repeated):
+            return []
+        texts = texts_for(update.language)
+        if payload.strip():
+            return self._sentence(update, phrases.dead(texts, Unusable.UNKNOWN))
+        page = phrases.subscriptions(texts, found) if stop else phrases.help_page(texts, found)
+        return self._sentence(update, page)
+
+    def _sentence(self, update: Update, message: Message) -> Sequence[Reply]:
+        return [Say(notice(self._randomness.text(16), update.person), message, counts=True)]
+
+    # ------------------------------------------------------------------ buttons
+
+    async def _press(self, event: Pressed) -> Pressing:
+        verb, _, subject = event.data.partition(":")
+        match verb:
+            case phrases.CONSENT:
+                return await self._taps.consent(event.update, subject)
+            case phrases.CANCEL:
+                return await self._taps.cancel(event.update, subject)
+            case phrases.AGAIN:
+                return await self._taps.again(event.update, subject)
+            case phrases.UNLOCK:
+                subscriber_id, _, request_id = subject.partition(":")
+                return await self._taps.unlock(event.update, subscriber_id, request_id or None)
+            case phrases.LEAVE:
+                return await self._taps.leave(event.update, subject)
+            case _:
+                return NotYours()
+
+    def _answer(self, event: Pressed, outcome: Pressing) -> Sequence[Reply]:
+        texts = texts_for(event.update.language)
+        match outcome:
+            case Repeated():
+                return []
+            case NotYours():
+                return [Answer(event, texts("popup.not_yours"), None)]
+            case Asked(message=note) | MustUnlock(message=note) | Offered(message=note):
+                return [Answer(event, None, _with_buttons(texts, outcome), note)]
+            case Coming(fresh=fresh):
+                return [
+                    Answer(event, None if fresh else texts("popup.coming"), phrases.coming(texts, outcome))
+                ]
+            case TooLate():
+                return [Answer(event, texts("popup.too_late"), None)]
+            case Dead(why):
+                return [Answer(event, texts(f"dead.{why}"), phrases.dead(texts, why))]
+            case Cancelled(project):
+                return [Answer(event, None, phrases.cancelled(texts, project))]
+            case Unlocked(project):
+                return [Answer(event, None, phrases.unlocked(texts, project))]
+            case Subscriptions():
+                return [Answer(event, texts("popup.left"), phrases.subscriptions(texts, outcome))]
+
+    # ------------------------------------------------------------------ what nobody asked for just now
+
+    def after_delivery(self, event: DeliverySettled) -> Sequence[Reply]:
+        """A code that the person waits for did not certainly arrive: offer to send it again."""
+        if event.offer is None or event.project is None or event.offer.request_id is None:
+            return []
+        texts = texts_for(event.language)
+        return [Say(event.offer, phrases.failed(texts, event.project, event.offer.request_id), counts=False)]
+
+    def tell_locked(self, note: SentMessage, project: Project, subscriber: Subscriber) -> Sequence[Reply]:
+        """Tell a person, once, that they were locked."""
+        texts = texts_for(subscriber.language)
+        return [Say(note, phrases.locked_notice(texts, project, subscriber), counts=False)]
+
+
+def _with_buttons(texts: Texts, outcome: Asked | MustUnlock | Offered) -> Message:
+    match outcome:
+        case Asked():
+            return phrases.question(texts, outcome)
+        case MustUnlock():
+            return phrases.must_unlock(texts, outcome)
+        case Offered():
+            return phrases.offer(texts, outcome)

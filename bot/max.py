@@ -1,0 +1,258 @@
+"""MAX's skin: maxapi's client for the calls, our own reading of the few fields that the dialog needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any, Final, cast
+
+import aiohttp
+from aiohttp import ClientConnectorError, ClientTimeout, ConnectionTimeoutError
+from maxapi import Bot
+from maxapi.client import DefaultConnectionProperties
+from maxapi.enums.http_method import HTTPMethod
+from maxapi.exceptions.max import InvalidToken, MaxApiError
+from maxapi.exceptions.base import MaxError
+
+from bot.events import Event, Left, Opened, Pressed, Said, language_of, user_id_of
+from bot.messages import Button, Copy, Message, Press
+from bot.messenger import Hook, MessengerError
+from otp.model import Channel, Person, Refusal
+from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
+from otp.taps import Update
+
+UPDATES: Final = ["bot_started", "message_created", "message_callback", "bot_stopped", "dialog_removed"]
+CONNECT_SECONDS: Final = 5
+CALL_SECONDS: Final = 10
+_FAILURES: Final = (MaxError, TimeoutError, aiohttp.ClientError, ValueError)
+_GONE: Final = {(403, "chat.denied"), (404, "dialog.not.found"), (404, "chat.not.found")}
+
+
+class MaxSkin:
+    """See `bot.messenger.Skin`."""
+
+    channel = Channel.MAX
+    secret_header = "X-Max-Bot-Api-Secret"
+    replaces_hook = False
+
+    def __init__(self, token: str, api_url: str, proxy: str | None = None) -> None:
+        """maxapi keeps its own TLS roots (MAX's chain ends in a CA that systems do not ship)."""
+        connection = DefaultConnectionProperties(
+            timeout=CALL_SECONDS, sock_connect=CONNECT_SECONDS, max_retries=0
+        )
+        self._bot = Bot(token, auto_requests=False, default_connection=connection)
+        self._bot.set_api_url(api_url)
+        self._proxy = proxy
+
+    def parse(self, body: bytes) -> Event | None:
+        return parse(body)
+
+    async def send(self, user_id: int, message: Message, timeout_ms: int) -> Outcome:
+        try:
+            answer = await self._request(
+                HTTPMethod.POST,
+                "/messages",
+                seconds=timeout_ms / 1000,
+                params={"user_id": user_id},
+                json=_body(message),
+            )
+            message_id = answer["message"]["body"]["mid"]
+        except (*_FAILURES, KeyError, TypeError) as error:
+            return outcome_of(error)
+        return Accepted(str(message_id))
+
+    async def answer(self, pressed: Pressed, popup: str | None, message: Message | None) -> None:
+        body: dict[str, Any] = {}
+        if message is not None:
+            body["message"] = _body(message)
+        if popup is not None:
+            body["notification"] = popup
+        try:
+            await self._request(
+                HTTPMethod.POST, "/answers", params={"callback_id": pressed.callback_id}, json=body
+            )
+        except _FAILURES:
+            if message is not None and pressed.message_id is not None:
+                await self._edit(pressed.message_id, message)
+
+    async def _edit(self, message_id: str, message: Message) -> None:
+        try:
+            await self._request(
+                HTTPMethod.PUT, "/messages", params={"message_id": message_id}, json=_body(message)
+            )
+        except _FAILURES:
+            pass  # gone, or not reachable: the person's next act is answered anew
+
+    async def username(self) -> str:
+        name = (await self._call(HTTPMethod.GET, "/me")).get("username")
+        if not isinstance(name, str) or not name:
+            raise MessengerError("the bot has no user name")
+        return name
+
+    async def hooks(self) -> Sequence[Hook]:
+        found = (await self._call(HTTPMethod.GET, "/subscriptions")).get("subscriptions")
+        listed = found if isinstance(found, list) else []
+        return [Hook(str(one.get("url"))) for one in listed if isinstance(one, dict)]
+
+    async def register(self, url: str, secret: str) -> None:
+        await self._change(HTTPMethod.POST, json={"url": url, "update_types": UPDATES, "secret": secret})
+
+    async def unregister(self, url: str) -> None:
+        await self._change(HTTPMethod.DELETE, params={"url": url})
+
+    async def _change(self, method: HTTPMethod, **content: Any) -> None:
+        """A failure may come as HTTP 200 with `success: false`."""
+        if (await self._call(method, "/subscriptions", **content)).get("success") is not True:
+            raise MessengerError("the messenger refused the change")
+
+    async def close(self) -> None:
+        await self._bot.close_session()
+
+    async def _call(self, method: HTTPMethod, path: str, **content: Any) -> dict[str, Any]:
+        try:
+            return await self._request(method, path, **content)
+        except _FAILURES as error:
+            raise MessengerError(_reason(error), unauthorized=isinstance(error, InvalidToken)) from error
+
+    async def _request(
+        self, method: HTTPMethod, path: str, *, seconds: float = CALL_SECONDS, **content: Any
+    ) -> dict[str, Any]:
+        answer = await self._bot.request(
+            method,
+            path,
+            is_return_raw=True,
+            allow_redirects=False,
+            proxy=self._proxy,
+            timeout=ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS),
+            **content,
+        )
+        return cast(dict[str, Any], answer)
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """What a failed `POST /messages` means for the message."""
+    if isinstance(error, InvalidToken):
+        return Refused(Refusal.REJECTED)
+    if isinstance(error, MaxApiError):
+        return _answered(error)
+    never_left = (ClientConnectorError, ConnectionTimeoutError)
+    return (
+        NotSent() if isinstance(error, never_left) or isinstance(error.__cause__, never_left) else Unknown()
+    )
+
+
+def _answered(error: MaxApiError) -> Outcome:
+    code = error.raw.get("code") if isinstance(error.raw, dict) else None
+    if error.code == 429:
+        return NotSent()
+    if (error.code, code) in _GONE:
+        return Refused(Refusal.GONE)
+    return Refused(Refusal.REJECTED) if 400 <= error.code < 500 else Unknown()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, InvalidToken):
+        return "the token is not valid"
+    if isinstance(error, MaxApiError):
+        return f"HTTP {error.code}"
+    never_left = (ClientConnectorError, ConnectionTimeoutError)
+    return "not reachable" if isinstance(error.__cause__ or error, never_left) else "no answer"
+
+
+def _body(message: Message) -> dict[str, Any]:
+    """Plain text: nothing in it is markup. An empty list of attachments removes an older keyboard."""
+    rows = [[_button(button)] for button in message.buttons]
+    keyboard = [{"type": "inline_keyboard", "payload": {"buttons": rows}}] if rows else []
+    return {"text": message.text, "attachments": keyboard}
+
+
+def _button(button: Button) -> dict[str, str]:
+    match button:
+        case Press(label, data):
+            return {"type": "callback", "text": label, "payload": data}
+        case Copy(label, text):
+            return {"type": "clipboard", "text": label, "payload": text}
+
+
+# ------------------------------------------------------------------ reading updates
+
+
+def parse(body: bytes) -> Event | None:
+    """The event in an update, or None: not readable, not from a private dialog with a person, or of no use to us."""
+    try:
+        update = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(update, dict):
+        return None
+    readers = {
+        "bot_started": _started,
+        "message_created": _created,
+        "message_callback": _callback,
+        "bot_stopped": _left,
+        "dialog_removed": _left,
+    }
+    kind = update.get("update_type")
+    return readers[kind](update, body) if isinstance(kind, str) and kind in readers else None
+
+
+def _update(name: str, unique: object, sender: Any, language: object) -> Update | None:
+    """Updates have no id: they are told apart by what is unique in them, or by their whole body."""
+    if not isinstance(sender, dict) or sender.get("is_bot") is True:
+        return None
+    user_id = user_id_of(sender.get("user_id"))
+    raw = unique if isinstance(unique, bytes) else str(unique).encode("utf-8", "replace")
+    if user_id is None:
+        return None
+    return Update(
+        f"max:{name}:{sha256(raw).hexdigest()[:40]}", Person(Channel.MAX, user_id), language_of(language)
+    )
+
+
+def _started(update: Mapping[str, Any], body: bytes) -> Event | None:
+    found = _update("start", body, update.get("user"), update.get("user_locale"))
+    payload = update.get("payload")
+    return None if found is None else Opened(found, payload if isinstance(payload, str) else "")
+
+
+def _left(update: Mapping[str, Any], body: bytes) -> Event | None:
+    found = _update("left", body, update.get("user"), update.get("user_locale"))
+    return None if found is None else Left(found)
+
+
+def _created(update: Mapping[str, Any], body: bytes) -> Event | None:
+    message = update.get("message")
+    if not isinstance(message, dict) or not _in_dialog(message):
+        return None
+    content = message.get("body")
+    mid = content.get("mid") if isinstance(content, dict) else None
+    text = content.get("text") if isinstance(content, dict) else None
+    unique = mid if isinstance(mid, str) else body
+    found = _update("message", unique, message.get("sender"), update.get("user_locale"))
+    return None if found is None else Said(found, text if isinstance(text, str) else "")
+
+
+def _callback(update: Mapping[str, Any], _body: bytes) -> Event | None:
+    callback, message = update.get("callback"), update.get("message")
+    if not isinstance(callback, dict) or not isinstance(callback.get("callback_id"), str):
+        return None
+    if isinstance(message, dict) and not _in_dialog(message):
+        return None
+    found = _update("press", callback["callback_id"], callback.get("user"), update.get("user_locale"))
+    content = message.get("body") if isinstance(message, dict) else None
+    mid = content.get("mid") if isinstance(content, dict) else None
+    data = callback.get("payload")
+    if found is None:
+        return None
+    return Pressed(
+        found,
+        callback["callback_id"],
+        mid if isinstance(mid, str) else None,
+        data if isinstance(data, str) else "",
+    )
+
+
+def _in_dialog(message: Mapping[str, Any]) -> bool:
+    recipient = message.get("recipient")
+    return isinstance(recipient, dict) and recipient.get("chat_type") == "dialog"

@@ -1,0 +1,142 @@
+"""What the bot shows in each situation. Pure: values in, messages out; the sentences are in `bot.texts`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bot.messages import Button, Copy, Message, Page, Press, Style
+from bot.texts import Texts
+from otp.model import Cause, Parcel, Project, Request, Subscriber
+from otp.taps import Asked, Coming, Hurdle, MustUnlock, Offered, Subscriptions, Unusable
+
+LABEL_LENGTH: Final = 20
+"""Characters of a label that MAX shows with one button in a row."""
+MOST_BUTTONS: Final = 25
+"""MAX takes 30 rows of buttons."""
+
+# What a button's data begins with. Part of what old messages carry: never reuse one for something else.
+CONSENT: Final = "yes"
+CANCEL: Final = "no"
+AGAIN: Final = "again"
+UNLOCK: Final = "unlock"
+LEAVE: Final = "leave"
+
+
+def code(texts: Texts, parcel: Parcel) -> Message:
+    """The code, alone in the first line so that the notification shows it."""
+    page = Page().line(parcel.digits, Style.CODE).line("")
+    page.line(texts("code.project")).line(parcel.project.name, Style.BOLD).line("")
+    page.line(texts("code.body", minutes=texts.count("minutes", parcel.minutes)))
+    if parcel.delivery.cause in (Cause.OPEN, Cause.AGAIN, Cause.UNLOCK):
+        page.line("").line(texts("code.forwarded"))
+    return page.message(Copy(texts("buttons.copy"), parcel.digits))
+
+
+def question(texts: Texts, asked: Asked) -> Message:
+    """May this site send you codes?"""
+    page = Page().line(asked.project.name, Style.BOLD)
+    if asked.project.description:
+        page.line(asked.project.description)
+    page.line("").line(texts("question.ask")).line("").line(texts("question.warning"))
+    return page.message(
+        Press(texts("buttons.consent"), f"{CONSENT}:{asked.request.id}"), _cancel(texts, asked.request)
+    )
+
+
+def must_unlock(texts: Texts, locked: MustUnlock) -> Message:
+    """Unlock before any code."""
+    page = _titled(locked.project).line(texts.count("wrong_codes", locked.subscriber.wrong_guesses))
+    data = f"{UNLOCK}:{locked.subscriber.id}:{locked.request.id}"
+    return page.line(texts("locked.ask")).message(
+        Press(texts("buttons.unlock_code"), data), _cancel(texts, locked.request)
+    )
+
+
+def offer(texts: Texts, offered: Offered) -> Message:
+    """The code did not come; ask again."""
+    minutes = texts.count("minutes", max(1, offered.minutes))
+    sentence = texts(f"offer.{offered.why}", minutes=minutes)
+    return _titled(offered.project).line(sentence).message(*_offer_buttons(texts, offered.request))
+
+
+def failed(texts: Texts, project: Project, request_id: str) -> Message:
+    """The same, after a delivery that went wrong."""
+    page = _titled(project).line(texts(f"offer.{Hurdle.FAILED}"))
+    return page.message(
+        Press(texts("buttons.again"), f"{AGAIN}:{request_id}"),
+        Press(texts("buttons.cancel"), f"{CANCEL}:{request_id}"),
+    )
+
+
+def coming(texts: Texts, outcome: Coming) -> Message:
+    """What becomes of the message whose button brought the code."""
+    key = {Cause.CONSENT: "subscribed", Cause.AGAIN: "again", Cause.UNLOCK: "unlocked_code"}.get(
+        outcome.cause, "coming"
+    )
+    return _titled(outcome.project).line(texts(f"outcome.{key}")).message()
+
+
+def cancelled(texts: Texts, project: Project) -> Message:
+    """What becomes of a question that was cancelled."""
+    return _titled(project).line(texts("outcome.cancelled")).message()
+
+
+def unlocked(texts: Texts, project: Project) -> Message:
+    """Unlocked, with no request waiting."""
+    return _titled(project).line(texts("outcome.unlocked")).message()
+
+
+def dead(texts: Texts, why: Unusable) -> Message:
+    """One sentence that says what to do next."""
+    return Page().line(texts(f"dead.{why}")).message()
+
+
+def locked_notice(texts: Texts, project: Project, subscriber: Subscriber) -> Message:
+    """Told once per lock."""
+    page = (
+        _titled(project)
+        .line(texts.count("wrong_codes", subscriber.wrong_guesses))
+        .line(texts("locked.notice"))
+    )
+    return page.message(Press(texts("buttons.unlock"), f"{UNLOCK}:{subscriber.id}"))
+
+
+def help_page(texts: Texts, found: Subscriptions) -> Message:
+    """Who this is, what it does, how to type a request's id; and a way out of every lock."""
+    page = Page().line(texts("help.who")).line("").line(texts("help.how")).line("").line(texts("help.stop"))
+    if not found.locked:
+        return page.message()
+    buttons = [
+        Press(f"{texts('buttons.unlock')}: {project.name}", f"{UNLOCK}:{sub.id}")
+        for sub, project in found.locked[:MOST_BUTTONS]
+    ]
+    return page.line("").line(texts("help.locked")).message(*buttons)
+
+
+def subscriptions(texts: Texts, found: Subscriptions) -> Message:
+    """What the person has subscribed to, with a button each to leave."""
+    page = Page()
+    if found.left is not None:
+        page.line(texts("stop.left")).line(found.left.name, Style.BOLD).line("")
+    if not found.joined:
+        return page.line(texts("stop.none")).message()
+    buttons = [
+        Press(_label(project.name), f"{LEAVE}:{sub.id}") for sub, project in found.joined[:MOST_BUTTONS]
+    ]
+    return page.line(texts("stop.list")).message(*buttons)
+
+
+def _titled(project: Project) -> Page:
+    return Page().line(project.name, Style.BOLD).line("")
+
+
+def _cancel(texts: Texts, request: Request) -> Button:
+    return Press(texts("buttons.cancel"), f"{CANCEL}:{request.id}")
+
+
+def _offer_buttons(texts: Texts, request: Request) -> tuple[Button, Button]:
+    return Press(texts("buttons.again"), f"{AGAIN}:{request.id}"), _cancel(texts, request)
+
+
+def _label(text: str) -> str:
+    return text if len(text) <= LABEL_LENGTH else text[: LABEL_LENGTH - 1].rstrip() + "…"

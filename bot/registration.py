@@ -1,0 +1,193 @@
+"""Who the bots are and where their updates go: asked, registered, looked after.
+
+What is registered is remembered in the store, so that a move to another address removes the old registration and a
+foreign one is never taken for ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import structlog
+
+from bot.messenger import Hook, MessengerError, Skin
+from otp.codes import fingerprint
+from otp.model import Channel
+from otp.ports import Store, Tx, Work
+
+log = structlog.get_logger()
+
+URL_FACT: Final = "webhook_url"
+SECRET_FACT: Final = "webhook_secret"
+NAME_FACT: Final = "bot_username"
+
+
+class State(StrEnum):
+    """How a channel is, as far as we know."""
+
+    UNKNOWN = "unknown"
+    OK = "ok"
+    UNREACHABLE = "unreachable"
+    UNAUTHORIZED = "unauthorized"
+    FOREIGN_WEBHOOK = "foreign_webhook"
+
+
+@dataclass(slots=True)
+class ChannelInfo:
+    """What is known of one channel."""
+
+    username: str | None = None
+    state: State = State.UNKNOWN
+    webhook: str = "off"
+    """`registered`, `missing`, or `off` when none is wanted."""
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Where updates of a channel shall go."""
+
+    url: str
+    secret: str
+
+
+class Registration:
+    """Knows the bots' names and keeps their webhooks."""
+
+    def __init__(
+        self,
+        skins: Mapping[Channel, Skin],
+        store: Store,
+        wanted: Mapping[Channel, Wanted],
+        usernames: Mapping[Channel, str],
+    ) -> None:
+        """`wanted` holds the channels whose webhooks are registered; `usernames` those that are given by settings."""
+        self.skins = skins
+        self._store = store
+        self._wanted = wanted
+        self._given = usernames
+        self.channels = {channel: ChannelInfo(usernames.get(channel)) for channel in skins}
+
+    def names(self) -> dict[Channel, str | None]:
+        """The bots' user names by channel, None where none is known yet."""
+        return {channel: info.username for channel, info in self.channels.items()}
+
+    async def recall(self) -> None:
+        """The names remembered from earlier runs."""
+        for channel, info in self.channels.items():
+            if info.username is None:
+                info.username = await self._store.read(_recalled(channel, NAME_FACT))
+
+    async def check(self, channel: Channel) -> bool:
+        """Ask who the bot is and restore its webhook. False when the messenger could not be asked."""
+        skin, info = self.skins[channel], self.channels[channel]
+        before = info.state
+        try:
+            await self._identify(skin, info)
+            await self._keep_registered(skin, info)
+        except MessengerError as error:
+            info.state = State.UNAUTHORIZED if error.unauthorized else State.UNREACHABLE
+            info.detail = error.reason
+        if info.state is not before:
+            say = log.info if info.state is State.OK else log.error
+            say("channel.state", channel=channel, state=info.state, detail=info.detail, webhook=info.webhook)
+        return info.state in (State.OK, State.FOREIGN_WEBHOOK)
+
+    async def _identify(self, skin: Skin, info: ChannelInfo) -> None:
+        asked = await skin.username()
+        name = self._given.get(skin.channel, asked)
+        if name != asked:
+            log.warning("channel.username_differs", channel=skin.channel)
+        if name != info.username or skin.channel not in self._given:
+            info.username = name
+            await self._store.write(lambda tx: tx.remember(_fact(skin.channel, NAME_FACT), name))
+        info.state, info.detail = State.OK, None
+
+    async def _keep_registered(self, skin: Skin, info: ChannelInfo) -> None:
+        wanted = self._wanted.get(skin.channel)
+        if wanted is None:
+            return
+        found = await self.register(skin.channel, wanted, take_over=False)
+        info.webhook = "registered" if found.registered else "missing"
+        if found.foreign:
+            info.state, info.detail = State.FOREIGN_WEBHOOK, "another webhook is registered for this bot"
+        elif found.error is not None:
+            log.warning("webhook.delivery_error", channel=skin.channel)
+
+    async def register(self, channel: Channel, wanted: Wanted, *, take_over: bool) -> Found:
+        """Register ours, remove the one we registered before; a foreign one goes only by `take_over`.
+
+        Raises `MessengerError`.
+        """
+        skin = self.skins[channel]
+        earlier, marked = await self._remembered(channel)
+        mark = fingerprint((wanted.url, wanted.secret))
+        hooks = await skin.hooks()
+        foreign = [hook.url for hook in hooks if hook.url not in (wanted.url, earlier)]
+        if foreign and not take_over:
+            log.error(
+                "webhook.foreign", channel=channel, hint="run: python main.py webhooks register --take-over"
+            )
+            if skin.replaces_hook:
+                return Found(registered=False, foreign=True)
+        if marked != mark or all(hook.url != wanted.url for hook in hooks):
+            await skin.register(wanted.url, wanted.secret)
+            await self._store.write(_remembering(channel, wanted.url, mark))
+        await self._remove_others(skin, wanted.url, [*foreign] if take_over else [], earlier, hooks)
+        listed = await skin.hooks()
+        return Found(
+            registered=any(hook.url == wanted.url for hook in listed),
+            foreign=bool(foreign) and not take_over,
+            error=next((hook.error for hook in listed if hook.url == wanted.url), None),
+        )
+
+    async def _remove_others(
+        self, skin: Skin, ours: str, taken: Sequence[str], earlier: str | None, hooks: Sequence[Hook]
+    ) -> None:
+        listed = {hook.url for hook in hooks}
+        for url in dict.fromkeys([*taken, *([earlier] if earlier else [])]):
+            if url != ours and url in listed and not skin.replaces_hook:
+                await skin.unregister(url)
+
+    async def remove(self, channel: Channel) -> str | None:
+        """Remove the webhook that we registered; its URL. Raises `MessengerError`."""
+        earlier, _ = await self._remembered(channel)
+        wanted = self._wanted.get(channel)
+        url = earlier or (wanted.url if wanted else None)
+        if url is not None and any(hook.url == url for hook in await self.skins[channel].hooks()):
+            await self.skins[channel].unregister(url)
+        await self._store.write(_remembering(channel, None, None))
+        return url
+
+    async def _remembered(self, channel: Channel) -> tuple[str | None, str | None]:
+        url = await self._store.read(_recalled(channel, URL_FACT))
+        mark = await self._store.read(_recalled(channel, SECRET_FACT))
+        return url, mark
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What stands at the messenger after a registration."""
+
+    registered: bool
+    foreign: bool
+    error: str | None = None
+
+
+def _fact(channel: Channel, name: str) -> str:
+    return f"{channel}.{name}"
+
+
+def _recalled(channel: Channel, name: str) -> Work[str | None]:
+    return lambda tx: tx.fact(_fact(channel, name))
+
+
+def _remembering(channel: Channel, url: str | None, mark: str | None) -> Work[None]:
+    async def work(tx: Tx) -> None:
+        await tx.remember(_fact(channel, URL_FACT), url)
+        await tx.remember(_fact(channel, SECRET_FACT), mark)
+
+    return work

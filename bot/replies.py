@@ -1,0 +1,107 @@
+"""Carries out replies after the acknowledgement, as best it can: one lost in a crash is given again at the next act."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from bot import phrases
+from bot.messenger import Answer, Reply, Say, Skin
+from bot.texts import texts_for
+from otp.model import Channel, Parcel, Person
+from otp.policy import ATTEMPT_TIMEOUT_MS, MINUTE_MS
+from otp.ports import Accepted, Clock, Outcome, Store
+from otp.tasks import Tasks
+
+MOST_PEOPLE: Final = 20_000
+"""People whose last minute is remembered."""
+AT_ONCE: Final = 500
+"""Replies under way; above it new ones are dropped, never the codes."""
+
+
+class ReplyLimit:
+    """`REPLIES_PER_MINUTE` for each person, in a sliding minute. In the process: it guards the machine, not an account."""
+
+    def __init__(self, per_minute: int, clock: Clock) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._spoken: OrderedDict[Person, deque[int]] = OrderedDict()
+
+    def allows(self, person: Person) -> bool:
+        """Whether one more sentence to the person is within the limit."""
+        times = self._spoken.get(person)
+        if times is None:
+            return True
+        while times and times[0] <= self._clock.now() - MINUTE_MS:
+            times.popleft()
+        return len(times) < self._per_minute
+
+    def take(self, person: Person) -> bool:
+        """Count one more sentence, if it is within the limit."""
+        if not self.allows(person):
+            return False
+        self._spoken.setdefault(person, deque()).append(self._clock.now())
+        self._spoken.move_to_end(person)
+        if len(self._spoken) > MOST_PEOPLE:
+            self._spoken.popitem(last=False)
+        return True
+
+
+class Replies:
+    """Sends, edits and answers in the background."""
+
+    def __init__(
+        self,
+        skins: Mapping[Channel, Skin],
+        store: Store,
+        limit: ReplyLimit,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._skins = skins
+        self._store = store
+        self._limit = limit
+        self._tasks = Tasks(failed, AT_ONCE)
+
+    def give(self, replies: Sequence[Reply]) -> None:
+        """Begin with each reply; return at once."""
+        for reply in replies:
+            if not isinstance(reply, Say):
+                self._tasks.start(self._answer(reply))
+            elif not reply.counts or self._limit.take(reply.note.person):
+                self._tasks.start(self._say(reply))
+
+    async def _say(self, reply: Say) -> None:
+        person = reply.note.person
+        skin = self._skins.get(person.channel)
+        if skin is None:
+            return
+        outcome = await skin.send(person.user_id, reply.message, ATTEMPT_TIMEOUT_MS)
+        if isinstance(outcome, Accepted):
+            message_id = outcome.message_id
+            await self._store.write(lambda tx: tx.add_message(reply.note, message_id))
+
+    async def _answer(self, reply: Answer) -> None:
+        pressed = reply.pressed
+        skin = self._skins.get(pressed.update.person.channel)
+        if skin is None:
+            return
+        await skin.answer(pressed, reply.popup, reply.message)
+        note, message_id = reply.note, pressed.message_id
+        if note is not None and message_id is not None:
+            await self._store.write(lambda tx: tx.add_message(note, message_id))
+
+    async def close(self, seconds: float) -> None:
+        """Let what was begun end."""
+        await self._tasks.drain(seconds)
+
+
+class CodeMessenger:
+    """The domain's `Messenger` for one channel: renders a parcel and makes one attempt."""
+
+    def __init__(self, skin: Skin) -> None:
+        self._skin = skin
+
+    async def hand_over(self, parcel: Parcel, timeout_ms: int) -> Outcome:
+        message = phrases.code(texts_for(parcel.language), parcel)
+        return await self._skin.send(parcel.delivery.person.user_id, message, timeout_ms)

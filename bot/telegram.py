@@ -1,0 +1,279 @@
+"""Telegram's skin: aiogram's client for the calls, our own reading of the few fields that the dialog needs."""
+
+from __future__ import annotations
+
+import json
+from asyncio import TimeoutError as AsyncTimeoutError
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+from aiogram import Bot
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.client.telegram import TelegramAPIServer
+from aiogram.exceptions import (
+    AiogramError,
+    TelegramAPIError,
+    TelegramBadRequest,
+    TelegramConflictError,
+    TelegramEntityTooLarge,
+    TelegramForbiddenError,
+    TelegramMigrateToChat,
+    TelegramNetworkError,
+    TelegramNotFound,
+    TelegramRetryAfter,
+    TelegramUnauthorizedError,
+)
+from aiogram.methods import TelegramMethod
+from aiogram.methods.base import TelegramType
+from aiogram.types import (
+    CopyTextButton,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    LinkPreviewOptions,
+    MessageEntity,
+)
+from aiohttp import ClientConnectorError, ClientError, ClientTimeout, ConnectionTimeoutError
+
+from bot.events import Event, Left, Pressed, Said, language_of, user_id_of
+from bot.messages import Button, Copy, Message, Press
+from bot.messenger import Hook, MessengerError
+from otp.model import Channel, Person, Refusal
+from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
+from otp.taps import Update
+
+UPDATES: Final = ["message", "callback_query", "my_chat_member"]
+CONNECT_SECONDS: Final = 5
+CALL_SECONDS: Final = 10
+CONNECTIONS: Final = 100
+_NO_PREVIEW: Final = LinkPreviewOptions(is_disabled=True)
+_CERTAINLY_REFUSED: Final = (
+    TelegramBadRequest,
+    TelegramNotFound,
+    TelegramConflictError,
+    TelegramUnauthorizedError,
+    TelegramEntityTooLarge,
+    TelegramMigrateToChat,
+)
+
+
+class _Session(AiohttpSession):
+    """aiogram's session with a connect timeout, an HTTP proxy, and no redirects: a redirect would carry the token away."""
+
+    def __init__(self, api: TelegramAPIServer, http_proxy: str | None) -> None:
+        super().__init__(api=api, limit=CONNECTIONS, timeout=CALL_SECONDS)
+        self._http_proxy = http_proxy
+
+    async def make_request(
+        self, bot: Bot, method: TelegramMethod[TelegramType], timeout: int | None = None
+    ) -> TelegramType:
+        session = await self.create_session()
+        url = self.api.api_url(token=bot.token, method=method.__api_method__)
+        limits = ClientTimeout(total=timeout or CALL_SECONDS, sock_connect=CONNECT_SECONDS)
+        form = self.build_form_data(bot=bot, method=method)
+        try:
+            async with session.post(
+                url, data=form, timeout=limits, proxy=self._http_proxy, allow_redirects=False
+            ) as answer:
+                content = await answer.text()
+        except (AsyncTimeoutError, ClientError, UnicodeDecodeError) as error:
+            raise TelegramNetworkError(method=method, message=type(error).__name__) from error
+        response = self.check_response(bot=bot, method=method, status_code=answer.status, content=content)
+        return cast(TelegramType, response.result)
+
+
+class TelegramSkin:
+    """See `bot.messenger.Skin`."""
+
+    channel = Channel.TELEGRAM
+    secret_header = "X-Telegram-Bot-Api-Secret-Token"
+    replaces_hook = True
+
+    def __init__(self, token: str, api_url: str, proxy: str | None = None) -> None:
+        self._bot = Bot(token, session=_Session(TelegramAPIServer.from_base(api_url), proxy))
+
+    def parse(self, body: bytes) -> Event | None:
+        return parse(body)
+
+    async def send(self, user_id: int, message: Message, timeout_ms: int) -> Outcome:
+        try:
+            sent = await self._bot.send_message(
+                user_id,
+                message.text,
+                entities=_entities(message) or None,
+                reply_markup=_keyboard(message),
+                link_preview_options=_NO_PREVIEW,
+                request_timeout=max(1, round(timeout_ms / 1000)),
+            )
+        except (AiogramError, ValueError) as error:
+            return outcome_of(error)
+        return Accepted(str(sent.message_id))
+
+    async def answer(self, pressed: Pressed, popup: str | None, message: Message | None) -> None:
+        try:
+            await self._bot.answer_callback_query(pressed.callback_id, text=popup)
+        except (AiogramError, ValueError):
+            pass  # too old, or not reachable: the message below still tells what happened
+        if message is not None and pressed.message_id is not None:
+            await self._edit(pressed.update.person.user_id, int(pressed.message_id), message)
+
+    async def _edit(self, user_id: int, message_id: int, message: Message) -> None:
+        try:
+            await self._bot.edit_message_text(
+                message.text,
+                chat_id=user_id,
+                message_id=message_id,
+                entities=_entities(message) or None,
+                reply_markup=_keyboard(message),
+                link_preview_options=_NO_PREVIEW,
+            )
+        except (AiogramError, ValueError):
+            pass  # gone, too old, or shows the same already
+
+    async def username(self) -> str:
+        me = await self._call(self._bot.get_me())
+        if not me.username:
+            raise MessengerError("the bot has no user name")
+        return str(me.username)
+
+    async def hooks(self) -> Sequence[Hook]:
+        info = await self._call(self._bot.get_webhook_info())
+        return [Hook(info.url, info.last_error_message)] if info.url else []
+
+    async def register(self, url: str, secret: str) -> None:
+        await self._call(
+            self._bot.set_webhook(
+                url,
+                secret_token=secret,
+                allowed_updates=UPDATES,
+                drop_pending_updates=False,
+                max_connections=CONNECTIONS,
+            )
+        )
+
+    async def unregister(self, url: str) -> None:
+        if any(hook.url == url for hook in await self.hooks()):
+            await self._call(self._bot.delete_webhook(drop_pending_updates=False))
+
+    async def close(self) -> None:
+        await self._bot.session.close()
+
+    async def _call(self, call: Any) -> Any:
+        try:
+            return await call
+        except (AiogramError, ValueError) as error:
+            unauthorized = isinstance(error, (TelegramUnauthorizedError, TelegramNotFound))
+            raise MessengerError(_reason(error), unauthorized=unauthorized) from error
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """What a failed `sendMessage` means for the message."""
+    if isinstance(error, TelegramRetryAfter):
+        return NotSent(int(error.retry_after * 1000))
+    if isinstance(error, TelegramNetworkError):
+        never_left = isinstance(error.__cause__, (ClientConnectorError, ConnectionTimeoutError))
+        return NotSent() if never_left else Unknown()
+    if isinstance(error, TelegramForbiddenError) or _chat_not_found(error):
+        return Refused(Refusal.GONE)
+    if isinstance(error, _CERTAINLY_REFUSED):
+        return Refused(Refusal.REJECTED)
+    return Unknown()
+
+
+def _chat_not_found(error: Exception) -> bool:
+    return isinstance(error, TelegramBadRequest) and "chat not found" in error.message.lower()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TelegramNetworkError):
+        return (
+            "not reachable"
+            if isinstance(error.__cause__, (ClientConnectorError, ConnectionTimeoutError))
+            else "no answer"
+        )
+    return type(error).__name__ if isinstance(error, TelegramAPIError) else "unreadable answer"
+
+
+def _entities(message: Message) -> list[MessageEntity]:
+    """Telegram counts offsets in UTF-16 code units."""
+    return [
+        MessageEntity(
+            type=mark.style.value,
+            offset=_utf16(message.text[: mark.offset]),
+            length=_utf16(message.text[mark.offset : mark.offset + mark.length]),
+        )
+        for mark in message.marks
+        if mark.length
+    ]
+
+
+def _utf16(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
+
+
+def _keyboard(message: Message) -> InlineKeyboardMarkup | None:
+    rows = [[_button(button)] for button in message.buttons]
+    return InlineKeyboardMarkup(inline_keyboard=rows) if rows else None
+
+
+def _button(button: Button) -> InlineKeyboardButton:
+    match button:
+        case Press(label, data):
+            return InlineKeyboardButton(text=label, callback_data=data)
+        case Copy(label, text):
+            return InlineKeyboardButton(text=label, copy_text=CopyTextButton(text=text))
+
+
+# ------------------------------------------------------------------ reading updates
+
+
+def parse(body: bytes) -> Event | None:
+    """The event in an `Update`, or None: not readable, not from a private dialog with a person, or of no use to us."""
+    try:
+        update = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(update, dict) or user_id_of(update.get("update_id")) is None:
+        return None
+    key = f"telegram:{update['update_id']}"
+    for name, read in (("message", _message), ("callback_query", _press), ("my_chat_member", _membership)):
+        content = update.get(name)
+        if isinstance(content, dict):
+            return read(key, content)
+    return None
+
+
+def _update(key: str, sender: Any, chat: Any) -> Update | None:
+    """Who it is from, if that is a person in their own private dialog."""
+    if not isinstance(sender, dict) or not isinstance(chat, dict) or sender.get("is_bot") is not False:
+        return None
+    user_id = user_id_of(sender.get("id"))
+    if user_id is None or chat.get("type") != "private" or chat.get("id") != user_id:
+        return None
+    return Update(key, Person(Channel.TELEGRAM, user_id), language_of(sender.get("language_code")))
+
+
+def _message(key: str, message: Mapping[str, Any]) -> Event | None:
+    update = _update(key, message.get("from"), message.get("chat"))
+    text = message.get("text")
+    return None if update is None else Said(update, text if isinstance(text, str) else "")
+
+
+def _press(key: str, query: Mapping[str, Any]) -> Event | None:
+    message = query.get("message")
+    if not isinstance(message, dict) or not isinstance(query.get("id"), str):
+        return None
+    update = _update(key, query.get("from"), message.get("chat"))
+    message_id = user_id_of(message.get("message_id"))
+    data = query.get("data")
+    if update is None:
+        return None
+    return Pressed(
+        update, query["id"], str(message_id) if message_id else None, data if isinstance(data, str) else ""
+    )
+
+
+def _membership(key: str, change: Mapping[str, Any]) -> Event | None:
+    update = _update(key, change.get("from"), change.get("chat"))
+    member = change.get("new_chat_member")
+    kicked = isinstance(member, dict) and member.get("status") == "kicked"
+    return Left(update) if update is not None and kicked else None

@@ -1,0 +1,115 @@
+"""Structured logs: one event, one line, and never a secret.
+
+Exceptions are written as their types and places, without their texts: texts of the messengers' libraries hold the
+message that was sent, the code included.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterable, MutableMapping
+from traceback import extract_tb
+from types import TracebackType
+from typing import Any, Final
+
+import structlog
+
+_SHAPES: Final = re.compile(
+    r"tc_(?:live|test)_[A-Za-z0-9_-]{8,}|\b[0-9]{6,20}:[A-Za-z0-9_-]{20,}|\bwhsec_[A-Za-z0-9+/=_-]{8,}|(?<=otp_)[A-Za-z0-9]{16}"
+)
+"""API keys, Telegram tokens, signing secrets and the ids in links, wherever they appear."""
+_NOISY: Final = ("aiogram", "aiohttp", "aiosqlite", "asyncio", "maxapi", "backoff")
+_MASK: Final = "[hidden]"
+_SHORTEST_SECRET: Final = 8
+
+Event = MutableMapping[str, Any]
+
+
+class Redactor:
+    """Hides known secrets and whatever has the shape of one, in every value of an event."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        known = sorted(
+            {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True
+        )
+        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+
+    def __repr__(self) -> str:
+        return "Redactor()"
+
+    def __call__(self, _logger: Any, _method: str, event: Event) -> Event:
+        """As a structlog processor."""
+        for name, value in event.items():
+            event[name] = self._clean(value)
+        return event
+
+    def _clean(self, value: Any) -> Any:
+        if isinstance(value, str):
+            text = _SHAPES.sub(_MASK, value)
+            return self._known.sub(_MASK, text) if self._known else text
+        if isinstance(value, (list, tuple)):
+            return [self._clean(item) for item in value]
+        return value if isinstance(value, (int, float, bool, type(None))) else self._clean(str(value))
+
+
+def _exception(_logger: Any, _method: str, event: Event) -> Event:
+    """Types and places of an exception and its causes instead of their texts."""
+    found = event.pop("exc_info", None)
+    error = found if isinstance(found, BaseException) else sys.exc_info()[1] if found is True else None
+    if isinstance(found, tuple):
+        error = found[1]
+    if error is not None:
+        event["exception"] = list(_chain(error))
+    return event
+
+
+def _chain(error: BaseException) -> Iterable[str]:
+    current: BaseException | None = error
+    for _ in range(5):
+        if current is None:
+            return
+        yield f"{type(current).__module__}.{type(current).__qualname__} {_places(current.__traceback__)}".rstrip()
+        current = current.__cause__ or current.__context__
+
+
+def _places(traceback: TracebackType | None) -> str:
+    frames = extract_tb(traceback)[-6:]
+    return " < ".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in reversed(frames))
+
+
+def configure(level: str, style: str | None, secrets: Iterable[str]) -> None:
+    """Set up logging for the whole process. `style` is `json`, `console`, or None: console on a terminal."""
+    console = style == "console" or (style is None and sys.stdout.isatty())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+        if console
+        else structlog.processors.JSONRenderer()
+    )
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _exception,
+        Redactor(secrets),
+    ]
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.captureWarnings(True)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in ("aiogram", "maxapi", "backoff"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)

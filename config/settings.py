@@ -1,0 +1,249 @@
+"""Every setting of the service, from the environment or `.env`; see `.env.example`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Command = Literal["serve", "sandbox", "cli"]
+
+SECRET_KEY_LENGTH: Final = 32
+WEBHOOK_SECRET: Final = re.compile(r"[A-Za-z0-9_-]{16,256}", re.ASCII)
+"""Telegram allows 1-256 of these characters, MAX 5-256; fewer than 16 would be guessable."""
+API_KEY: Final = re.compile(r"tc_(live|test)_[A-Za-z0-9_-]{32,200}", re.ASCII)
+TELEGRAM_TOKEN: Final = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{8,}", re.ASCII)
+MAX_TOKEN: Final = re.compile(r"[!-~]{8,}", re.ASCII)
+BOT_NAME: Final = re.compile(r"[A-Za-z0-9_]{3,64}", re.ASCII)
+TELEGRAM_PORTS: Final = (443, 80, 88, 8443)
+
+
+def _refuse(message: str) -> PydanticCustomError:
+    return PydanticCustomError("setting", "{reason}", {"reason": message})
+
+
+def _matching(pattern: re.Pattern[str], message: str) -> AfterValidator:
+    def check(value: Any) -> Any:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if text is not None and pattern.fullmatch(text) is None:
+            raise _refuse(message)
+        return value
+
+    return AfterValidator(check)
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host in (None, ""):
+        return False
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(str(host)).is_loopback
+    except ValueError:
+        return False
+
+
+def _url(value: str, schemes: tuple[str, ...], *, bare: bool) -> str:
+    """A checked URL without its trailing slash."""
+    parts = urlsplit(value)
+    try:
+        sound = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        sound = False
+    if not sound:
+        raise _refuse(f"must be a URL that begins with {' or '.join(scheme + '://' for scheme in schemes)}")
+    if bare and (parts.query or parts.fragment or parts.username or parts.password):
+        raise _refuse("must be a plain URL without user, query or fragment")
+    return value.rstrip("/")
+
+
+def _public_url(value: str | None) -> str | None:
+    return None if value is None else _url(value, ("https",), bare=True)
+
+
+def _api_url(value: str) -> str:
+    return _url(value, ("https", "http"), bare=True)
+
+
+def _proxy_url(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        _url(value.get_secret_value(), ("http", "https"), bare=False)
+    return value
+
+
+def _secret_keys(value: SecretStr | None) -> SecretStr | None:
+    for number, key in enumerate(_split(value), 1):
+        if len(key) < SECRET_KEY_LENGTH:
+            raise _refuse(
+                f"key {number} of the list is too short: {SECRET_KEY_LENGTH} characters or more are needed"
+            )
+    return value
+
+
+def _database_url(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
+        return value
+    raise _refuse("must be sqlite:///PATH")
+
+
+def _split(value: SecretStr | None) -> list[str]:
+    return [key.strip() for key in value.get_secret_value().split(",") if key.strip()] if value else []
+
+
+PublicUrl = Annotated[str | None, AfterValidator(_public_url)]
+ApiUrl = Annotated[str, AfterValidator(_api_url)]
+ProxyUrl = Annotated[SecretStr | None, AfterValidator(_proxy_url)]
+WebhookSecret = Annotated[
+    SecretStr | None, _matching(WEBHOOK_SECRET, "must be 16 to 256 characters of A-Z a-z 0-9 _ and -")
+]
+BotName = Annotated[str | None, _matching(BOT_NAME, "must be the bot's user name without @")]
+
+
+class Settings(BaseSettings):
+    """All settings. An empty value counts as not set."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=1, le=65535)
+    database_url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr("sqlite:///data/tapcode.db")
+    secret_keys: Annotated[SecretStr | None, AfterValidator(_secret_keys)] = None
+    public_url: PublicUrl = None
+
+    telegram_bot_token: Annotated[
+        SecretStr | None, _matching(TELEGRAM_TOKEN, "must look like 123456789:AAbb…, as BotFather gave it")
+    ] = None
+    max_bot_token: Annotated[SecretStr | None, _matching(MAX_TOKEN, "must be the token as MAX gave it")] = (
+        None
+    )
+    telegram_api_url: ApiUrl = "https://api.telegram.org"
+    max_api_url: ApiUrl = "https://platform-api2.max.ru"
+    allow_insecure_api_url: bool = False
+    telegram_proxy_url: ProxyUrl = None
+    max_proxy_url: ProxyUrl = None
+    telegram_webhook_secret: WebhookSecret = None
+    max_webhook_secret: WebhookSecret = None
+    telegram_bot_username: BotName = None
+    max_bot_username: BotName = None
+    webhooks_register_on_start: bool | None = None
+
+    project_name: str | None = None
+    project_description: str = ""
+    project_api_key: Annotated[
+        SecretStr | None,
+        _matching(API_KEY, "must be tc_live_ and 32 to 200 characters of A-Z a-z 0-9 _ and -"),
+    ] = None
+
+    max_ttl_minutes: int = Field(default=30, ge=1, le=30)
+    send_limit: int = Field(default=5, ge=1, le=1_000_000)
+    send_window_seconds: int = Field(default=600, ge=1, le=86_400)
+    guess_budget: int = Field(default=50, ge=1, le=100)
+    requests_per_minute: int = Field(default=3000, ge=1)
+    status_reads_per_minute: int = Field(default=120, ge=1)
+    replies_per_minute: int = Field(default=20, ge=1)
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] | None = None
+
+    @property
+    def keys(self) -> list[str]:
+        """The secret keys, in order."""
+        return _split(self.secret_keys)
+
+    @property
+    def registers_webhooks(self) -> bool:
+        """Whether webhooks are registered at start and kept registered."""
+        wanted = self.webhooks_register_on_start
+        return self.public_url is not None and wanted is not False
+
+
+class SettingsError(Exception):
+    """The settings are unsafe or incomplete; one line per problem, none of which holds a value."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def load(command: Command, environ: Mapping[str, Any] | None = None) -> Settings:
+    """Read and judge the settings for a command. `environ` overrides what is found. Raises `SettingsError`."""
+    try:
+        settings = Settings(**(environ or {}))
+    except ValidationError as error:
+        raise SettingsError(
+            [_line(found) for found in error.errors(include_input=False, include_url=False)]
+        ) from None
+    problems = list(_problems(settings, command))
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _line(error: Any) -> str:
+    name = str(error["loc"][0]).upper() if error["loc"] else "settings"
+    return f"{name}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+
+
+def _problems(settings: Settings, command: Command) -> Iterator[str]:
+    if command == "sandbox":
+        yield from _sandbox_problems(settings)
+    else:
+        yield from _url_problems(settings)
+    if command == "serve":
+        yield from _serve_problems(settings)
+
+
+def _sandbox_problems(settings: Settings) -> Iterator[str]:
+    for name in ("telegram_bot_token", "max_bot_token", "public_url"):
+        if getattr(settings, name) is not None:
+            yield f"{name.upper()}: is set; the sandbox never runs beside real bots. Use `python main.py serve`, or unset it"
+    if not _is_loopback(settings.host):
+        yield "HOST: the sandbox listens on this machine only (127.0.0.1, localhost or ::1)"
+
+
+def _serve_problems(settings: Settings) -> Iterator[str]:
+    if not settings.keys:
+        yield (
+            f"SECRET_KEYS: is required: one key of {SECRET_KEY_LENGTH} characters or more, for example the output of "
+            '`python3 -c "import secrets; print(secrets.token_urlsafe(36))"`'
+        )
+    if settings.telegram_bot_token is None and settings.max_bot_token is None:
+        yield "TELEGRAM_BOT_TOKEN or MAX_BOT_TOKEN: at least one is required"
+    if (settings.project_name is None) != (settings.project_api_key is None):
+        yield "PROJECT_NAME and PROJECT_API_KEY: set both or neither"
+    if settings.project_api_key is not None and not settings.project_api_key.get_secret_value().startswith(
+        "tc_live_"
+    ):
+        yield "PROJECT_API_KEY: must be a live key (tc_live_…); test keys work in the sandbox only"
+
+
+def _url_problems(settings: Settings) -> Iterator[str]:
+    for name in ("telegram_api_url", "max_api_url"):
+        parts = urlsplit(getattr(settings, name))
+        if (
+            parts.scheme == "http"
+            and not _is_loopback(parts.hostname)
+            and not settings.allow_insecure_api_url
+        ):
+            yield f"{name.upper()}: must be https:// (or set ALLOW_INSECURE_API_URL=true): the bot's token goes over it"
+    if settings.public_url is None:
+        return
+    port = urlsplit(settings.public_url).port or 443
+    if settings.max_bot_token is not None and port != 443:
+        yield "PUBLIC_URL: MAX delivers to port 443 only"
+    if settings.telegram_bot_token is not None and port not in TELEGRAM_PORTS:
+        yield "PUBLIC_URL: Telegram delivers to the ports 443, 80, 88 and 8443 only"

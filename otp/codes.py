@@ -1,0 +1,111 @@
+"""Codes: how digits come from a seed, how typed text becomes digits, and the keys behind both.
+
+A code is never stored. Its seed (128 random bits, a length, a key id) is; the digits are HMAC-SHA256 of the seed under
+a key that only the process knows, so a stolen store tells no code.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import Final
+
+from otp.model import CodeSeed
+from otp.ports import Randomness
+
+SEED_BYTES: Final = 16
+_DRAW_BYTES: Final = 8
+_DRAW_SPACE: Final = 1 << (8 * _DRAW_BYTES)
+
+_IGNORED: Final = frozenset(
+    "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # soft hyphen, zero width, marks, BOM
+    "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # bidi embeddings, overrides and isolates
+    "\t\n\v\f\r\x85"
+)
+_DASHES_BETWEEN_DIGITS: Final = re.compile(
+    "(?<=[0-9])[-\u058a\u2010-\u2015\u2212\ufe58\ufe63\uff0d]+(?=[0-9])"
+)
+_FULL_WIDTH: Final = {0xFF10 + digit: ord("0") + digit for digit in range(10)}
+
+
+class KeyRing:
+    """The operator's `SECRET_KEYS`: the first one makes new codes, all of them recognise codes made before."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        """Take at least one key, in the operator's order."""
+        if not keys:
+            raise ValueError("a key ring needs at least one key")
+        self._keys = {_key_id(key.encode()): key.encode() for key in keys}
+        self._first = next(iter(self._keys))
+
+    def __repr__(self) -> str:
+        return f"KeyRing({len(self._keys)} keys)"
+
+    def new_seed(self, length: int, randomness: Randomness) -> CodeSeed:
+        """The seed of a fresh code of `length` digits."""
+        return CodeSeed(bits=randomness.bytes(SEED_BYTES), key_id=self._first, length=length)
+
+    def digits(self, seed: CodeSeed) -> str | None:
+        """The code behind a seed, or None when its key is no longer listed."""
+        key = self._keys.get(seed.key_id)
+        return None if key is None else _derive(key, seed)
+
+    def webhook_secrets(self, channel: str, bot: str) -> list[str]:
+        """Secrets for a webhook of this bot, 64 hexadecimal characters: the first is registered, all are accepted."""
+        return [_hexmac(key, "webhook/1", channel, bot) for key in self._keys.values()]
+
+
+def _derive(key: bytes, seed: CodeSeed) -> str:
+    """Draw numbers from HMAC blocks until one is below the largest multiple of 10**length: no digit is favoured."""
+    space = 10**seed.length
+    limit = _DRAW_SPACE - _DRAW_SPACE % space
+    counter = 0
+    while True:
+        message = b"tapcode/code/1" + bytes([seed.length]) + counter.to_bytes(4, "big") + seed.bits
+        block = hmac.digest(key, message, sha256)
+        for at in range(0, len(block), _DRAW_BYTES):
+            number = int.from_bytes(block[at : at + _DRAW_BYTES], "big")
+            if number < limit:
+                return f"{number % space:0{seed.length}d}"
+        counter += 1
+
+
+def _key_id(key: bytes) -> str:
+    return hmac.digest(key, b"tapcode/key-id/1", sha256)[:8].hex()
+
+
+def _hexmac(key: bytes, *parts: str) -> str:
+    return hmac.digest(key, b"tapcode/" + "\0".join(parts).encode(), sha256).hex()
+
+
+def clean(typed: str) -> str:
+    """What is left of a typed or pasted code without what people drag along.
+
+    White space, zero-width and bidi marks, soft hyphens, BOMs and dashes between digits go; full-width digits become
+    plain ones. Everything else stays, so that it can be refused.
+    """
+    kept = (ch for ch in typed if ch not in _IGNORED and unicodedata.category(ch)[0] != "Z")
+    return _DASHES_BETWEEN_DIGITS.sub("", "".join(kept).translate(_FULL_WIDTH))
+
+
+def well_formed(cleaned: str, length: int) -> bool:
+    """Whether this is exactly `length` ASCII digits."""
+    return len(cleaned) == length and cleaned.isascii() and cleaned.isdigit()
+
+
+def same(expected: str, cleaned: str) -> bool:
+    """Compare two codes in constant time."""
+    return hmac.compare_digest(expected.encode(), cleaned.encode())
+
+
+def key_hash(api_key: str) -> bytes:
+    """What is stored of an API key. Keys hold 190 random bits and more, so a plain SHA-256 can't be reversed."""
+    return sha256(api_key.encode()).digest()
+
+
+def fingerprint(parts: Iterable[str]) -> str:
+    """A short name for a combination of values, to notice that it changed. Never given a low-entropy secret."""
+    return sha256("\0".join(parts).encode()).hexdigest()[:16]

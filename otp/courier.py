@@ -1,0 +1,172 @@
+"""The courier carries claimed deliveries to the messengers and writes down what became of them.
+
+It is woken by the claim itself, so nothing waits for a poll; it holds no state that the store does not have, so a
+restart (or another replica) goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from otp.delivery import Rules, begin, record, settle_orphan, withdraw
+from otp.errors import StorageUnavailable
+from otp.events import DeliveryClaimed, Event
+from otp.model import Cause, Channel, Delivery, DeliveryState, MessageKind, Parcel, Refusal, SentMessage
+from otp.policy import ATTEMPT_TIMEOUT_MS, ORPHAN_MS, SECOND_MS
+from otp.ports import Clock, Messenger, Outcome, Store, Tx, Unknown
+from otp.tasks import Tasks
+
+AT_ONCE: Final = 100
+"""Calls of one messenger that may be open at once: a hanging one never takes what the other needs."""
+RECOVER_BATCH: Final = 200
+STRANDED_MS: Final = 5 * SECOND_MS
+"""A claim that was due this long ago and is nobody's here was left behind by another process."""
+
+
+class Courier:
+    """Carries deliveries, each in a task of its own."""
+
+    def __init__(
+        self,
+        store: Store,
+        rules: Rules,
+        clock: Clock,
+        messengers: Mapping[Channel, Messenger],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """`failed` is told of our own bugs; the messengers' faults are outcomes, not failures."""
+        self._store = store
+        self._rules = rules
+        self._clock = clock
+        self._messengers = messengers
+        self._failed = failed
+        self._tasks = Tasks(failed)
+        self._carrying: dict[str, asyncio.Task[Delivery | None]] = {}
+        self._gates = {channel: asyncio.Semaphore(AT_ONCE) for channel in messengers}
+        self._closing = asyncio.Event()
+
+    def on_event(self, event: Event) -> None:
+        """Set out as soon as a claim is committed."""
+        if isinstance(event, DeliveryClaimed):
+            self.set_out(event.delivery_id, event.channel)
+
+    def set_out(self, delivery_id: str, channel: Channel) -> asyncio.Task[Delivery | None] | None:
+        """Carry a delivery, unless that is being done; None while closing, or when its channel is off."""
+        if delivery_id in self._carrying:
+            return self._carrying[delivery_id]
+        if self._closing.is_set() or channel not in self._messengers:
+            return None
+        task = self._tasks.start(self._carry(delivery_id, channel))
+        if task is not None:
+            self._carrying[delivery_id] = task
+            task.add_done_callback(lambda _: self._carrying.pop(delivery_id, None))
+        return task
+
+    def is_carrying(self, delivery_id: str) -> bool:
+        """Whether this process has the delivery in its hands."""
+        return delivery_id in self._carrying
+
+    async def outcome(self, delivery_id: str, channel: Channel) -> Delivery | None:
+        """The delivery once it is settled. A caller that goes away changes nothing."""
+        task = self.set_out(delivery_id, channel)
+        if task is None:
+            return await self._store.read(lambda tx: tx.delivery(delivery_id))
+        return await asyncio.shield(task)
+
+    async def recover(self, *, at_start: bool = False) -> None:
+        """Take up what a dead process left: claims are carried, attempts without a result are unknown."""
+        now = self._clock.now()
+        due_before = now if at_start else now - STRANDED_MS
+        left = await self._store.read(lambda tx: tx.stranded(due_before, now - ORPHAN_MS, RECOVER_BATCH))
+        for delivery in left:
+            if delivery.state is DeliveryState.CLAIMED:
+                self.set_out(delivery.id, delivery.person.channel)
+            elif not self.is_carrying(delivery.id):
+                await self._settle_orphan(delivery.id)
+
+    async def _settle_orphan(self, delivery_id: str) -> None:
+        await self._store.write(lambda tx: _orphan(tx, self._rules, delivery_id))
+
+    async def close(self, seconds: float) -> None:
+        """Begin nothing more; let what is at a messenger end."""
+        self._closing.set()
+        await self._tasks.drain(seconds)
+
+    # ---------------------------------------------------------------- one delivery
+
+    async def _carry(self, delivery_id: str, channel: Channel) -> Delivery | None:
+        while True:
+            async with self._gates[channel]:
+                step = await self._store.write(lambda tx: begin(tx, self._rules, delivery_id))
+                if isinstance(step, Parcel):
+                    step = await self._attempt(step)
+            if step is None or step.state is not DeliveryState.CLAIMED:
+                return step
+            if not await self._wait_until(step.due_at):
+                return await self._stop(step)
+
+    async def _attempt(self, parcel: Parcel) -> Delivery | None:
+        delivery = parcel.delivery
+        patience = max(1, min(ATTEMPT_TIMEOUT_MS, self._patience(delivery)))
+        outcome: Outcome
+        try:
+            outcome = await self._messengers[delivery.person.channel].hand_over(parcel, patience)
+        except Exception as error:  # a bug of ours after the message may have gone out
+            self._failed(error)
+            outcome = Unknown()
+        return await self._record(parcel, outcome)
+
+    def _patience(self, delivery: Delivery) -> int:
+        """`/send` is answered in time whatever the messenger does; a tap may take a whole attempt."""
+        return delivery.give_up_at - self._clock.now() if delivery.cause is Cause.SEND else ATTEMPT_TIMEOUT_MS
+
+    async def _record(self, parcel: Parcel, outcome: Outcome) -> Delivery | None:
+        """Write the outcome down, with patience: what is not written within the time of an orphan becomes unknown."""
+        delivery = parcel.delivery
+        message = SentMessage(
+            delivery.id,
+            delivery.person,
+            MessageKind.CODE,
+            delivery.request_id,
+            delivery.subscriber_id,
+            delivery.id,
+        )
+        until = self._clock.now() + ORPHAN_MS
+        while True:
+            try:
+                return await self._store.write(
+                    lambda tx: record(tx, self._rules, delivery.id, outcome, message)
+                )
+            except StorageUnavailable:
+                if self._clock.now() >= until:
+                    raise
+                await self._clock.sleep(1)
+
+    async def _wait_until(self, due_at: int) -> bool:
+        """Wait for the next attempt; False when we are closing."""
+        waiting = self._tasks.start(self._clock.sleep(max(0, due_at - self._clock.now()) / SECOND_MS))
+        closing = self._tasks.start(self._closing.wait())
+        racers = {task for task in (waiting, closing) if task is not None}
+        await asyncio.wait(racers, return_when=asyncio.FIRST_COMPLETED)
+        for task in racers:
+            task.cancel()
+        return not self._closing.is_set()
+
+    async def _stop(self, delivery: Delivery) -> Delivery | None:
+        """At shutdown: `/send` is told that nothing was sent, so nothing may be sent later; a tap waits for the restart."""
+        if delivery.cause is not Cause.SEND:
+            return delivery
+        return await self._store.write(lambda tx: _give_up(tx, self._rules, delivery.id))
+
+
+async def _orphan(tx: Tx, rules: Rules, delivery_id: str) -> None:
+    await settle_orphan(tx, rules, await tx.delivery(delivery_id))
+
+
+async def _give_up(tx: Tx, rules: Rules, delivery_id: str) -> Delivery | None:
+    delivery = await tx.delivery(delivery_id)
+    if delivery is None or delivery.state is not DeliveryState.CLAIMED:
+        return delivery
+    return await withdraw(tx, rules, delivery, Refusal.UNAVAILABLE)

@@ -1,0 +1,346 @@
+"""How one code message gets from the wish to its outcome: the rules, as operations on a transaction.
+
+`claimed -> attempting -> accepted | refused | unknown`, each step committed before the next begins. What certainly
+did not arrive goes back to `claimed` while there is time; what may have arrived is never sent again by us.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from otp.codes import KeyRing
+from otp.events import DeliveryClaimed, DeliverySettled, RequestFinished, SubscriberLeft
+from otp.lifecycle import status_at
+from otp.model import (
+    Cause,
+    Code,
+    CodeSeed,
+    CodeTerms,
+    Delivery,
+    DeliveryState,
+    MessageKind,
+    Parcel,
+    Person,
+    Project,
+    Refusal,
+    Request,
+    RequestStatus,
+    SentMessage,
+    Subscriber,
+)
+from otp.policy import (
+    MAX_PURPOSES,
+    MIN_ATTEMPT_MS,
+    MINUTE_MS,
+    ORPHAN_MS,
+    SEND_PATIENCE_MS,
+    Policy,
+    backoff_ms,
+    by_tap,
+    wait_for_room,
+    whole_minutes,
+)
+from otp.ports import Accepted, NotSent, Outcome, Randomness, Refused, Tx, Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What deliveries are decided with."""
+
+    policy: Policy
+    keys: KeyRing
+    randomness: Randomness
+
+
+# ------------------------------------------------------------------ claiming
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoom:
+    """The send window is full for so many milliseconds."""
+
+    wait_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another delivery for the same subscriber and purpose is under way."""
+
+    delivery: Delivery
+
+
+class TooMany:
+    """Five purposes are alive already."""
+
+
+Claim = Delivery | NoRoom | Busy | TooMany
+
+
+async def claim(
+    tx: Tx, rules: Rules, sub: Subscriber, terms: CodeTerms, cause: Cause, request: Request | None = None
+) -> Claim:
+    """Wish for a code message to a subscriber, if the limits have room for it."""
+    under_way = await settle_orphan(tx, rules, await tx.under_way(sub.id, terms.purpose))
+    if under_way is not None:
+        return Busy(under_way)
+    alive = await tx.purposes_alive(sub.id)
+    if terms.purpose not in alive and len(alive) >= MAX_PURPOSES:
+        return TooMany()
+    wait = await room(tx, rules.policy, sub, cause)
+    if wait is not None:
+        return NoRoom(wait)
+    delivery = await _new_delivery(tx, rules, sub, terms, cause, request)
+    if not await tx.claim(delivery):
+        other = await tx.under_way(sub.id, terms.purpose)
+        return Busy(other or delivery)
+    tx.emit(DeliveryClaimed(delivery.id, delivery.person.channel))
+    return delivery
+
+
+async def room(tx: Tx, policy: Policy, sub: Subscriber, cause: Cause) -> int | None:
+    """Milliseconds until the subscriber may get another message of this kind; None when now."""
+    spent = await tx.spent(sub.id, by_tap=by_tap(cause), since=tx.now - policy.send_window_ms)
+    return wait_for_room(spent, limit=policy.send_limit, window_ms=policy.send_window_ms, now=tx.now)
+
+
+async def _new_delivery(
+    tx: Tx, rules: Rules, sub: Subscriber, terms: CodeTerms, cause: Cause, request: Request | None
+) -> Delivery:
+    seed, code_id, reuses = await _seed(tx, rules, sub, terms, cause, request)
+    return Delivery(
+        id=rules.randomness.uuid(),
+        project_id=sub.project_id,
+        subscriber_id=sub.id,
+        person=sub.person,
+        request_id=request.id if request else None,
+        cause=cause,
+        terms=terms,
+        seed=seed,
+        code_id=code_id,
+        reuses=reuses,
+        state=DeliveryState.CLAIMED,
+        refusal=None,
+        tries=0,
+        claimed_at=tx.now,
+        due_at=tx.now,
+        give_up_at=request.expires_at if request else tx.now + SEND_PATIENCE_MS,
+        attempted_at=None,
+    )
+
+
+async def _seed(
+    tx: Tx, rules: Rules, sub: Subscriber, terms: CodeTerms, cause: Cause, request: Request | None
+) -> tuple[CodeSeed, str, bool]:
+    """ "Send again" repeats the request's code while it lives; everything else makes a new one."""
+    if cause is Cause.AGAIN and request is not None:
+        code = await tx.code(sub.id, terms.purpose)
+        if code is not None and code.request_id == request.id and rules.keys.digits(code.seed) is not None:
+            return code.seed, code.id, True
+    return rules.keys.new_seed(terms.length, rules.randomness), rules.randomness.uuid(), False
+
+
+# ---------------------------------------------------------------- attempting
+
+
+async def begin(tx: Tx, rules: Rules, delivery_id: str) -> Parcel | Delivery | None:
+    """Begin an attempt and return what is to be handed over; or the delivery as it is, when none is due now."""
+    delivery = await tx.delivery(delivery_id)
+    if delivery is None or delivery.state is not DeliveryState.CLAIMED:
+        return delivery
+    project = await tx.project(delivery.project_id)
+    digits = rules.keys.digits(delivery.seed)
+    sub = await tx.subscriber_by_id(delivery.subscriber_id)
+    refusal = await _hindrance(tx, delivery, project, sub)
+    if refusal is not None or project is None or sub is None or digits is None:
+        return await _settle(tx, rules, delivery, DeliveryState.REFUSED, refusal or Refusal.WITHDRAWN)
+    if tx.now < delivery.due_at:
+        return delivery
+    if not await tx.step(delivery.id, DeliveryState.CLAIMED, DeliveryState.ATTEMPTING):
+        return await tx.delivery(delivery_id)
+    started = replace(delivery, state=DeliveryState.ATTEMPTING, tries=delivery.tries + 1, attempted_at=tx.now)
+    minutes = await _minutes_left(tx, started)
+    return Parcel(started, digits, project, sub.language, minutes)
+
+
+async def _hindrance(
+    tx: Tx, delivery: Delivery, project: Project | None, sub: Subscriber | None
+) -> Refusal | None:
+    """Why this message must not be sent any more, if so."""
+    if project is None or not project.enabled or sub is None or not sub.subscribed or sub.locked:
+        return Refusal.WITHDRAWN
+    if delivery.request_id is not None:
+        request = await tx.request(delivery.request_id)
+        if request is None or request.status is not RequestStatus.PENDING:
+            return Refusal.WITHDRAWN
+    if tx.now + MIN_ATTEMPT_MS > delivery.give_up_at:
+        return Refusal.UNAVAILABLE
+    return None
+
+
+async def _minutes_left(tx: Tx, delivery: Delivery) -> int:
+    if delivery.reuses:
+        code = await tx.code(delivery.subscriber_id, delivery.terms.purpose)
+        if code is not None and code.id == delivery.code_id:
+            return whole_minutes(code.expires_at - tx.now)
+    return delivery.terms.ttl_minutes
+
+
+# ------------------------------------------------------------------ outcomes
+
+
+async def record(
+    tx: Tx, rules: Rules, delivery_id: str, outcome: Outcome, message: SentMessage
+) -> Delivery | None:
+    """Write down what became of an attempt; the delivery as it is then.
+
+    When somebody settled the attempt meanwhile (it took too long), their word stands.
+    """
+    delivery = await tx.delivery(delivery_id)
+    if delivery is None or delivery.state is not DeliveryState.ATTEMPTING:
+        return delivery
+    match outcome:
+        case Accepted(message_id):
+            await tx.add_message(message, message_id)
+            return await _accept(tx, rules, delivery)
+        case Unknown():
+            return await _settle_unknown(tx, rules, delivery)
+        case Refused(reason):
+            if reason is Refusal.GONE:
+                await leave_all(tx, rules, delivery.person)
+            return await _settle(tx, rules, delivery, DeliveryState.REFUSED, reason)
+        case NotSent(retry_after_ms):
+            return await _try_again(tx, rules, delivery, retry_after_ms)
+
+
+async def _try_again(tx: Tx, rules: Rules, delivery: Delivery, retry_after_ms: int) -> Delivery:
+    due_at = tx.now + max(retry_after_ms, backoff_ms(delivery.tries))
+    if due_at + MIN_ATTEMPT_MS > delivery.give_up_at:
+        return await _settle(tx, rules, delivery, DeliveryState.REFUSED, Refusal.UNAVAILABLE)
+    await tx.step(delivery.id, DeliveryState.ATTEMPTING, DeliveryState.CLAIMED, due_at=due_at)
+    return replace(delivery, state=DeliveryState.CLAIMED, due_at=due_at)
+
+
+async def _accept(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
+    await _activate(tx, delivery, tx.now + delivery.terms.ttl_minutes * MINUTE_MS)
+    if delivery.request_id is not None:
+        request = await tx.request(delivery.request_id)
+        if request is not None:
+            end = status_at(request, delivery, tx.now)
+            await finish(
+                tx,
+                request,
+                RequestStatus.SENT if end is RequestStatus.PENDING else end,
+                delivery.subscriber_id,
+            )
+    return await _settle(tx, rules, delivery, DeliveryState.ACCEPTED, None)
+
+
+async def _settle_unknown(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
+    attempted_at = delivery.attempted_at if delivery.attempted_at is not None else delivery.claimed_at
+    await _activate(tx, delivery, attempted_at + delivery.terms.ttl_minutes * MINUTE_MS)
+    return await _settle(tx, rules, delivery, DeliveryState.UNKNOWN, None)
+
+
+async def _activate(tx: Tx, delivery: Delivery, expires_at: int) -> None:
+    """The new code lives and the older one is dead; unless the person left, was locked or the project stopped meanwhile."""
+    sub = await tx.subscriber_by_id(delivery.subscriber_id)
+    project = await tx.project(delivery.project_id)
+    if (
+        delivery.reuses
+        or sub is None
+        or not sub.subscribed
+        or sub.locked
+        or project is None
+        or not project.enabled
+    ):
+        return
+    await tx.put_code(
+        Code(
+            id=delivery.code_id,
+            subscriber_id=delivery.subscriber_id,
+            request_id=delivery.request_id,
+            terms=delivery.terms,
+            seed=delivery.seed,
+            attempts=0,
+            expires_at=expires_at,
+        )
+    )
+
+
+async def settle_orphan(tx: Tx, rules: Rules, delivery: Delivery | None) -> Delivery | None:
+    """The delivery, unless its attempt has had no result for so long that its outcome is unknown: then None."""
+    if delivery is None or delivery.state is not DeliveryState.ATTEMPTING or delivery.attempted_at is None:
+        return delivery
+    if tx.now < delivery.attempted_at + ORPHAN_MS:
+        return delivery
+    await _settle_unknown(tx, rules, delivery)
+    return None
+
+
+async def _settle(
+    tx: Tx, rules: Rules, delivery: Delivery, state: DeliveryState, refusal: Refusal | None
+) -> Delivery:
+    """The last step of a delivery, with the "Send again" message that belongs to a failure the person waits on."""
+    await tx.step(delivery.id, delivery.state, state, refusal=refusal)
+    settled = replace(delivery, state=state, refusal=refusal)
+    offer = await _offer(tx, rules, settled)
+    project = await tx.project(delivery.project_id)
+    sub = await tx.subscriber_by_id(delivery.subscriber_id)
+    tx.emit(DeliverySettled(settled, project, sub.language if sub else "", offer))
+    return settled
+
+
+async def _offer(tx: Tx, rules: Rules, delivery: Delivery) -> SentMessage | None:
+    waits = delivery.state is DeliveryState.UNKNOWN or delivery.refusal in (
+        Refusal.REJECTED,
+        Refusal.UNAVAILABLE,
+    )
+    if delivery.request_id is None or not waits:
+        return None
+    request = await tx.request(delivery.request_id)
+    if request is None or status_at(request, None, tx.now) is not RequestStatus.PENDING:
+        return None
+    return await note_message(tx, rules, delivery.person, MessageKind.OFFER, request.id)
+
+
+# ------------------------------------------------------------------ together
+
+
+async def note_message(
+    tx: Tx, rules: Rules, person: Person, kind: MessageKind, request_id: str | None = None
+) -> SentMessage:
+    """Note a message that is about to be sent, so that its buttons act for this person."""
+    message = SentMessage(rules.randomness.text(16), person, kind, request_id=request_id)
+    await tx.add_message(message)
+    return message
+
+
+async def finish(tx: Tx, request: Request, status: RequestStatus, subscriber_id: str | None = None) -> bool:
+    """End a pending request, once."""
+    known = subscriber_id if status is RequestStatus.SENT else None
+    if not await tx.finish(request.id, status, known):
+        return False
+    tx.emit(RequestFinished(request.id, request.project_id, status))
+    return True
+
+
+async def withdraw(tx: Tx, rules: Rules, delivery: Delivery, refusal: Refusal) -> Delivery:
+    """Give up a claimed delivery."""
+    return await _settle(tx, rules, delivery, DeliveryState.REFUSED, refusal)
+
+
+async def leave(tx: Tx, rules: Rules, sub: Subscriber) -> bool:
+    """Unsubscribe: live codes die with it, and what was not yet attempted is withdrawn."""
+    if not await tx.set_subscribed(sub.id, False):
+        return False
+    await tx.kill_codes(sub.id)
+    for delivery in await tx.claimed_for(sub.id):
+        await withdraw(tx, rules, delivery, Refusal.WITHDRAWN)
+    tx.emit(SubscriberLeft(replace(sub, subscribed=False)))
+    return True
+
+
+async def leave_all(tx: Tx, rules: Rules, person: Person) -> None:
+    """Unsubscribe a person from everything."""
+    for sub, _ in await tx.subscriptions(person):
+        await leave(tx, rules, sub)

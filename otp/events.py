@@ -1,0 +1,117 @@
+"""What changed, as values: emitted inside a transaction, acted on after its commit.
+
+The store writes the jobs that belong to an event in the transaction of the change itself, so that a crash right after
+the commit loses nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from otp.model import Channel, Delivery, Project, Request, RequestStatus, SentMessage, Subscriber
+
+TELL_LOCKED: Final = "tell_locked"
+"""Job: tell a person that they were locked. Its subject is the subscriber's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCreated:
+    """A site asked for a code for somebody still unknown."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFinished:
+    """A request came to its end."""
+
+    request_id: str
+    project_id: str
+    status: RequestStatus
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryClaimed:
+    """A code message is to be sent now."""
+
+    delivery_id: str
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySettled:
+    """A code message came to its outcome. `offer` is the "Send again" message that the person gets, if any."""
+
+    delivery: Delivery
+    project: Project | None
+    language: str
+    offer: SentMessage | None
+
+
+@dataclass(frozen=True, slots=True)
+class CodeVerified:
+    """A code was accepted, once and for all."""
+
+    subscriber_id: str
+    project_id: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrongCode:
+    """A wrong code was counted."""
+
+    subscriber_id: str
+    project_id: str
+    purpose: str
+    attempts_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriberJoined:
+    """A person consented."""
+
+    subscriber: Subscriber
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriberLeft:
+    """A person left, blocked the bot, or can't be reached any more."""
+
+    subscriber: Subscriber
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriberLocked:
+    """The guess budget is used up."""
+
+    subscriber: Subscriber
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriberUnlocked:
+    """The person unlocked themselves."""
+
+    subscriber: Subscriber
+
+
+Event = (
+    RequestCreated
+    | RequestFinished
+    | DeliveryClaimed
+    | DeliverySettled
+    | CodeVerified
+    | WrongCode
+    | SubscriberJoined
+    | SubscriberLeft
+    | SubscriberLocked
+    | SubscriberUnlocked
+)
+
+
+def jobs_of(event: Event) -> list[tuple[str, str]]:
+    """The background jobs (kind, subject) that an event brings, due at once."""
+    if isinstance(event, SubscriberLocked):
+        return [(TELL_LOCKED, event.subscriber.id)]
+    return []

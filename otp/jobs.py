@@ -1,0 +1,111 @@
+"""Runs background jobs: each is leased by one taker, done, and ended or planned again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
+
+from otp.errors import StorageUnavailable
+from otp.events import Event, jobs_of
+from otp.model import Job
+from otp.policy import MINUTE_MS, SECOND_MS
+from otp.ports import Clock, Store, Tx
+from otp.tasks import Tasks
+
+LEASE_MS: Final = 1 * MINUTE_MS
+"""A job whose taker died is taken over after this."""
+LONGEST_WAIT_MS: Final = 5 * SECOND_MS
+_RETRY_MS: Final = 2 * SECOND_MS
+
+Handler = Callable[[Job], Coroutine[Any, Any, int | None]]
+"""Does a job and returns when to do it again, or None when it is done."""
+
+
+class JobRunner:
+    """Takes due jobs, one after the other."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        owner: str,
+        handlers: Mapping[str, Handler],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """`owner` names this process; `handlers` are by the kind of job."""
+        self._store = store
+        self._clock = clock
+        self._owner = owner
+        self._handlers = handlers
+        self._failed = failed
+        self._tasks = Tasks(failed)
+        self._due = asyncio.Event()
+        self._running = True
+
+    def on_event(self, event: Event) -> None:
+        """Look at once when something brought a job."""
+        if jobs_of(event):
+            self._due.set()
+
+    async def start(self, recurring: Mapping[str, int]) -> None:
+        """Plan recurring jobs (kind -> first due time) and begin."""
+
+        async def plan(tx: Tx) -> None:
+            for kind, due_at in recurring.items():
+                await tx.ensure_job(kind, "", due_at)
+
+        await self._store.write(plan)
+        self._tasks.start(self._loop())
+
+    async def close(self) -> None:
+        """Finish the job in hand and stop."""
+        self._running = False
+        self._due.set()
+        await self._tasks.drain(LONGEST_WAIT_MS / SECOND_MS)
+
+    async def _loop(self) -> None:
+        while self._running:
+            self._due.clear()
+            try:
+                busy = await self.run_one()
+                wait_ms = 0 if busy else await self._until_next()
+            except StorageUnavailable:
+                wait_ms = _RETRY_MS
+            if wait_ms:
+                await self._wait(wait_ms)
+
+    async def _wait(self, wait_ms: int) -> None:
+        napping = self._tasks.start(self._clock.sleep(wait_ms / SECOND_MS))
+        waking = self._tasks.start(self._due.wait())
+        both = {task for task in (napping, waking) if task is not None}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        for task in both:
+            task.cancel()
+
+    async def _until_next(self) -> int:
+        at = await self._store.read(lambda tx: tx.next_job_at())
+        return LONGEST_WAIT_MS if at is None else max(1, min(LONGEST_WAIT_MS, at - self._clock.now()))
+
+    async def run_one(self) -> bool:
+        """Do the most overdue job; False when none is due."""
+        if (await self._until_next()) > 1:
+            return False
+        job = await self._store.write(lambda tx: tx.take_job(self._owner, LEASE_MS))
+        if job is None:
+            return False
+        again_at = await self._do(job)
+        await self._store.write(lambda tx: tx.end_job(job, again_at))
+        return True
+
+    async def _do(self, job: Job) -> int | None:
+        handler = self._handlers.get(job.kind)
+        if handler is None:
+            return None
+        try:
+            return await handler(job)
+        except StorageUnavailable:
+            return self._clock.now() + _RETRY_MS
+        except Exception as error:  # a bug of ours must not end all other jobs
+            self._failed(error)
+            return self._clock.now() + min(MINUTE_MS, _RETRY_MS << min(job.attempts, 8))

@@ -1,0 +1,242 @@
+"""What the service talks about: values without behaviour of the outside world.
+
+Times are integer milliseconds since the epoch (UTC), as the store's transaction tells them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Channel(StrEnum):
+    """A messenger."""
+
+    TELEGRAM = "telegram"
+    MAX = "max"
+
+
+class Mode(StrEnum):
+    """What a key acts on: real messengers, or test doubles. Live and test data never meet."""
+
+    LIVE = "live"
+    TEST = "test"
+
+
+class RequestStatus(StrEnum):
+    """The life of a request; see `otp.lifecycle`."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class DeliveryState(StrEnum):
+    """The life of one code message; see `otp.lifecycle`."""
+
+    CLAIMED = "claimed"
+    ATTEMPTING = "attempting"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+class Cause(StrEnum):
+    """Which act asked for a code message."""
+
+    SEND = "send"
+    CONSENT = "consent"
+    OPEN = "open"
+    UNLOCK = "unlock"
+    AGAIN = "again"
+
+
+class Refusal(StrEnum):
+    """Why a code message certainly did not arrive."""
+
+    GONE = "gone"
+    """The person blocked or left the bot, or never started it."""
+    REJECTED = "rejected"
+    """The messenger refused this message."""
+    UNAVAILABLE = "unavailable"
+    """The messenger could not be reached, or asked to wait, for as long as we were willing to try."""
+    WITHDRAWN = "withdrawn"
+    """Cancelled, left, disabled or out of time before the first attempt."""
+
+
+class MessageKind(StrEnum):
+    """What a message of the bot is for."""
+
+    QUESTION = "question"
+    UNLOCK = "unlock"
+    OFFER = "offer"
+    CODE = "code"
+    LOCKED = "locked"
+    NOTICE = "notice"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody in one messenger, by the messenger's own numeric user id. No name is ever kept."""
+
+    channel: Channel
+    user_id: int
+
+    @property
+    def address(self) -> str:
+        """The one text that stands for this person in the store."""
+        return f"{self.channel}:{self.user_id}"
+
+    @classmethod
+    def at(cls, address: str) -> Person:
+        """The person behind an `address`."""
+        channel, _, user_id = address.partition(":")
+        return cls(Channel(channel), int(user_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A site that asks for codes."""
+
+    id: str
+    name: str
+    description: str
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls the API: a project, through a key of one mode."""
+
+    project: Project
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """One person's relation to one project. The id stays the same after leaving and coming back."""
+
+    id: str
+    project_id: str
+    mode: Mode
+    person: Person
+    language: str
+    """Of the messenger's client, as last seen: `ru`, `en`, or whatever it calls itself."""
+    subscribed: bool
+    wrong_guesses: int
+    """Wrong codes in a row, over all codes and purposes."""
+    locked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CodeTerms:
+    """What the caller asked of a code."""
+
+    purpose: str
+    ttl_minutes: int
+    max_attempts: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSeed:
+    """All that is stored of a code's digits: they are derived from it under a secret key (`otp.codes`)."""
+
+    bits: bytes
+    """128 random bits."""
+    key_id: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A site's wish that somebody, still unknown, gets a code."""
+
+    id: str
+    project_id: str
+    mode: Mode
+    channel: Channel | None
+    terms: CodeTerms
+    status: RequestStatus
+    created_at: int
+    expires_at: int
+    finished_at: int | None
+    bound_to: Person | None
+    """The first person who consented; nobody else can take the request over."""
+    subscriber_id: str | None
+    """Known once the code was delivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The active code of a subscriber for one purpose."""
+
+    id: str
+    subscriber_id: str
+    request_id: str | None
+    terms: CodeTerms
+    seed: CodeSeed
+    attempts: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One code message, from the wish to its outcome."""
+
+    id: str
+    project_id: str
+    subscriber_id: str
+    person: Person
+    request_id: str | None
+    cause: Cause
+    terms: CodeTerms
+    seed: CodeSeed
+    code_id: str
+    reuses: bool
+    """Whether `code_id` names a code that lived already ("Send again"): it is never made alive anew."""
+    state: DeliveryState
+    refusal: Refusal | None
+    tries: int
+    claimed_at: int
+    due_at: int
+    give_up_at: int
+    """No attempt begins at or after this time."""
+    attempted_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What a messenger needs to know to hand over a code."""
+
+    delivery: Delivery
+    digits: str
+    project: Project
+    language: str
+    minutes: int
+    """How long the code lives from now, in whole minutes, at least 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentMessage:
+    """A message of the bot: who got it and what it is about."""
+
+    id: str
+    person: Person
+    kind: MessageKind
+    request_id: str | None = None
+    subscriber_id: str | None = None
+    delivery_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Background work that somebody must do once it is due."""
+
+    kind: str
+    subject: str
+    due_at: int
+    attempts: int
+    owner: str
+    """The taker, while its lease lasts."""

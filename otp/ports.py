@@ -1,0 +1,360 @@
+"""What the domain needs from outside, in its own words. Promises stand in the docstrings; the contract tests hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from otp.events import Event
+from otp.model import (
+    Caller,
+    Code,
+    Delivery,
+    DeliveryState,
+    Job,
+    MessageKind,
+    Mode,
+    Parcel,
+    Person,
+    Project,
+    Refusal,
+    Request,
+    RequestStatus,
+    SentMessage,
+    Subscriber,
+)
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """The time, and waiting for it."""
+
+    def now(self) -> int:
+        """Milliseconds since the epoch, UTC. Never goes back, and stands still for nobody: see `config.clock`."""
+        ...
+
+    def never_before(self, at: int) -> None:
+        """From now on no answer of `now` is smaller than `at`."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class Randomness(Protocol):
+    """A cryptographically secure source."""
+
+    def bytes(self, count: int) -> bytes:
+        """`count` random bytes."""
+        ...
+
+    def text(self, length: int) -> str:
+        """`length` characters of `[A-Za-z0-9]`, each equally likely."""
+        ...
+
+    def uuid(self) -> str:
+        """A random UUID (version 4) in canonical lower-case form."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The messenger took the message."""
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The messenger certainly refused the message, and would again."""
+
+    reason: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """The message certainly did not arrive and may be tried again, after `retry_after_ms` if the messenger said so."""
+
+    retry_after_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nobody knows whether the message arrived: a timeout, a dropped connection, a 5xx, an unreadable answer."""
+
+
+Outcome = Accepted | Refused | NotSent | Unknown
+
+
+class Messenger(Protocol):
+    """One channel's way to hand over a code."""
+
+    async def hand_over(self, parcel: Parcel, timeout_ms: int) -> Outcome:
+        """Make exactly one attempt, within `timeout_ms`. Never raises for what the messenger or the network does."""
+        ...
+
+
+class Tx(Protocol):
+    """One transaction. What it returns was true at its one `now`; what it changes is there after the commit or not at all.
+
+    Methods that say "guarded" change nothing and return a falsy value when the row is not in the state they name:
+    the affected row is the decision.
+    """
+
+    now: int
+
+    def emit(self, event: Event) -> None:
+        """Note what changed; its jobs are written by this transaction, its listeners called after the commit."""
+        ...
+
+    # ------------------------------------------------------------- projects
+
+    async def caller(self, key_hash: bytes) -> Caller | None:
+        """The project and mode of a key that is valid now, whether or not the project is enabled."""
+        ...
+
+    async def project(self, project_id: str) -> Project | None:
+        """A project by its id."""
+        ...
+
+    async def projects(self) -> list[Project]:
+        """All projects, oldest first."""
+        ...
+
+    async def save_project(self, project: Project) -> None:
+        """Create the project, or change the one of that id."""
+        ...
+
+    async def delete_project(self, project_id: str) -> bool:
+        """Erase a project and all that belongs to it; False when there is none."""
+        ...
+
+    async def add_key(self, project_id: str, mode: Mode, key_hash: bytes) -> None:
+        """Let a key act for a project. A key that is there already belongs to this project from now on, without an end."""
+        ...
+
+    async def end_keys(self, project_id: str, at: int, *, but: bytes) -> None:
+        """All keys of the project but one end at `at`, or earlier where that was said before."""
+        ...
+
+    # --------------------------------------------------------------- people
+
+    async def first_sight(self, update_key: str) -> bool:
+        """Whether this update was never seen before; from now on it was."""
+        ...
+
+    async def see(self, person: Person, language: str) -> None:
+        """Remember the language that a subscriber's client uses now."""
+        ...
+
+    # ---------------------------------------------------------- subscribers
+
+    async def subscriber(self, project_id: str, mode: Mode, subscriber_id: str) -> Subscriber | None:
+        """A project's own subscriber, locked against other transactions until this one ends."""
+        ...
+
+    async def subscriber_by_id(self, subscriber_id: str) -> Subscriber | None:
+        """A subscriber, whosever it is; locked likewise. For what comes from the chat or from our own rows."""
+        ...
+
+    async def subscriber_of(self, project_id: str, mode: Mode, person: Person) -> Subscriber | None:
+        """This person's relation to a project; locked likewise."""
+        ...
+
+    async def subscriptions(self, person: Person) -> list[tuple[Subscriber, Project]]:
+        """What a person has subscribed to, by project name."""
+        ...
+
+    async def add_subscriber(self, subscriber: Subscriber) -> None:
+        """Create a subscriber who consented now."""
+        ...
+
+    async def set_subscribed(self, subscriber_id: str, subscribed: bool) -> bool:
+        """Guarded: join again or leave; False when that was so already."""
+        ...
+
+    async def count_wrong_guess(self, subscriber_id: str) -> int:
+        """One more wrong code in a row; the new number."""
+        ...
+
+    async def clear_guesses(self, subscriber_id: str) -> None:
+        """The row of wrong codes is broken: the count is 0 and a lock is open."""
+        ...
+
+    async def lock(self, subscriber_id: str) -> bool:
+        """Guarded: from open to locked."""
+        ...
+
+    # ---------------------------------------------------------------- codes
+
+    async def code(self, subscriber_id: str, purpose: str) -> Code | None:
+        """The active code, if it is alive now."""
+        ...
+
+    async def put_code(self, code: Code) -> None:
+        """Make this the only active code of its subscriber and purpose."""
+        ...
+
+    async def count_attempt(self, code_id: str) -> int | None:
+        """Guarded: one more attempt at a code that is alive and has one left; the number of attempts made by now."""
+        ...
+
+    async def consume(self, code_id: str) -> bool:
+        """Guarded: end an active code; True for one caller only."""
+        ...
+
+    async def kill_codes(self, subscriber_id: str) -> None:
+        """End all active codes of a subscriber."""
+        ...
+
+    async def kill_project_codes(self, project_id: str) -> None:
+        """End all active codes of a project."""
+        ...
+
+    async def purposes_alive(self, subscriber_id: str) -> set[str]:
+        """Purposes with an active code or with a delivery under way."""
+        ...
+
+    # ------------------------------------------------------------- requests
+
+    async def add_request(self, request: Request) -> None:
+        """Store a new request."""
+        ...
+
+    async def request(self, request_id: str) -> Request | None:
+        """A request, locked against other transactions until this one ends."""
+        ...
+
+    async def bind(self, request_id: str, person: Person) -> bool:
+        """Guarded: tie a pending request to the person, unless it is tied to another one."""
+        ...
+
+    async def finish(self, request_id: str, status: RequestStatus, subscriber_id: str | None = None) -> bool:
+        """Guarded: end a pending request."""
+        ...
+
+    async def overdue_requests(self, limit: int) -> list[Request]:
+        """Pending requests whose end has passed and that no delivery keeps pending any longer."""
+        ...
+
+    # ----------------------------------------------------------- deliveries
+
+    async def claim(self, delivery: Delivery) -> bool:
+        """Guarded: store a claimed delivery, unless one is under way for the same subscriber and purpose."""
+        ...
+
+    async def delivery(self, delivery_id: str) -> Delivery | None:
+        """A delivery, locked against other transactions until this one ends."""
+        ...
+
+    async def under_way(self, subscriber_id: str, purpose: str) -> Delivery | None:
+        """The delivery of this subscriber and purpose that is claimed or attempting."""
+        ...
+
+    async def request_deliveries(self, request_id: str) -> list[Delivery]:
+        """All deliveries of a request, oldest first."""
+        ...
+
+    async def step(
+        self,
+        delivery_id: str,
+        before: DeliveryState,
+        after: DeliveryState,
+        *,
+        due_at: int | None = None,
+        refusal: Refusal | None = None,
+    ) -> bool:
+        """Guarded: move a delivery along `otp.lifecycle.DELIVERY_STEPS`; any other step changes nothing.
+
+        A step to `attempting` counts a try and notes its time; a final one notes the time of the outcome.
+        """
+        ...
+
+    async def spent(self, subscriber_id: str, *, by_tap: bool, since: int) -> list[int]:
+        """Times of the messages to a subscriber that count against the send limit (`otp.lifecycle.SPENT`).
+
+        What is still under way counts as of now.
+        """
+        ...
+
+    async def stranded(self, claimed_before: int, attempting_before: int, limit: int) -> list[Delivery]:
+        """Deliveries that were due, or being attempted, before these times and have no outcome."""
+        ...
+
+    async def claimed_for(self, subscriber_id: str) -> list[Delivery]:
+        """A subscriber's deliveries before their first or next attempt."""
+        ...
+
+    # ------------------------------------------------------------- messages
+
+    async def add_message(self, message: SentMessage, messenger_id: str | None = None) -> None:
+        """Note a message of the bot, before it is sent or with the messenger's id for it."""
+        ...
+
+    async def message_sent(self, message_id: str, messenger_id: str) -> None:
+        """Note the messenger's id of a message."""
+        ...
+
+    async def was_shown(self, request_id: str, person: Person, kinds: Sequence[MessageKind]) -> bool:
+        """Whether the person was shown a message of one of these kinds about the request."""
+        ...
+
+    # ----------------------------------------------------------- housekeeping
+
+    async def ensure_job(self, kind: str, subject: str, due_at: int) -> None:
+        """Have the job done at `due_at`, or earlier where that was planned."""
+        ...
+
+    async def take_job(self, owner: str, lease_ms: int) -> Job | None:
+        """Lease the most overdue job: one statement, one taker."""
+        ...
+
+    async def next_job_at(self) -> int | None:
+        """When the next job will be due."""
+        ...
+
+    async def end_job(self, job: Job, again_at: int | None) -> None:
+        """The job is done, or to be done again at a time; only while it is the one that was taken."""
+        ...
+
+    async def fact(self, name: str) -> str | None:
+        """A remembered fact about the outside world."""
+        ...
+
+    async def remember(self, name: str, value: str | None) -> None:
+        """Remember a fact, or forget it."""
+        ...
+
+    async def purge(self, limit: int) -> int:
+        """Remove up to `limit` rows of each kind whose time is over; how many went."""
+        ...
+
+
+Work = Callable[[Tx], Coroutine[Any, Any, T]]
+
+
+class Store(Protocol):
+    """Transactions over what must survive.
+
+    An operation awaits nothing but its transaction. It is run to its end even if its caller goes away. Failures are
+    `StorageUnavailable`: the change was not made, or (a failed commit) nobody knows.
+    """
+
+    async def write(self, work: Work[T]) -> T:
+        """Run an operation, alone among writers, and commit it to disk before returning."""
+        ...
+
+    async def read(self, work: Work[T]) -> T:
+        """Run an operation that changes nothing on one consistent state."""
+        ...
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Call `listener`, which must not block or fail, with each event after its commit."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what runs and let go of everything."""
+        ...

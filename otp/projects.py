@@ -1,0 +1,156 @@
+"""The lives of projects: what an operator does on the command line. One store call each."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, replace
+from typing import Final
+
+from otp.codes import key_hash
+from otp.errors import InvalidField
+from otp.model import Mode, Project
+from otp.policy import HOUR_MS
+from otp.ports import Randomness, Store, Tx
+
+NAME_LENGTH: Final = 200
+DESCRIPTION_LENGTH: Final = 1000
+KEY_CHARACTERS: Final = 40
+"""238 random bits."""
+CONFIGURED_PROJECT: Final = "00000000-0000-4000-8000-000000000001"
+"""The fixed identity of the one project that settings may describe."""
+_BIDI_OVERRIDES: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+class ProjectNotFound(Exception):
+    """There is no project with that id."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A project with its API key, which is told only now."""
+
+    project: Project
+    api_key: str
+
+    def __repr__(self) -> str:
+        return f"NewKey({self.project.id})"
+
+
+def checked_text(field: str, value: str, longest: int, *, required: bool) -> str:
+    """A text that people will see literally. Raises `InvalidField`."""
+    if required and not value.strip():
+        raise InvalidField(field, f"must not be empty (1 to {longest} characters)")
+    if len(value) > longest:
+        raise InvalidField(field, f"must have at most {longest} characters, has {len(value)}")
+    if any(unicodedata.category(ch) in ("Cc", "Cs", "Zl", "Zp") or ch in _BIDI_OVERRIDES for ch in value):
+        raise InvalidField(
+            field, "must not hold control characters, line breaks or bidirectional override characters"
+        )
+    return value
+
+
+class Projects:
+    """Create, change and end projects."""
+
+    def __init__(self, store: Store, randomness: Randomness, mode: Mode) -> None:
+        """`mode` is the mode of the keys made here."""
+        self._store = store
+        self._randomness = randomness
+        self._mode = mode
+
+    async def create(self, name: str, description: str) -> NewKey:
+        """A new project with a new key. Raises `InvalidField`."""
+        project = self._checked(self._randomness.uuid(), name, description)
+        api_key = self._new_key()
+
+        async def work(tx: Tx) -> None:
+            await tx.save_project(project)
+            await tx.add_key(project.id, self._mode, key_hash(api_key))
+
+        await self._store.write(work)
+        return NewKey(project, api_key)
+
+    async def configure(self, name: str, description: str, api_key: str) -> Project:
+        """The project that the settings describe, under its fixed identity. Raises `InvalidField`."""
+        wanted = self._checked(CONFIGURED_PROJECT, name, description)
+        hashed = key_hash(api_key)
+
+        async def work(tx: Tx) -> Project:
+            known = await tx.project(CONFIGURED_PROJECT)
+            project = replace(wanted, enabled=known.enabled) if known else wanted
+            await tx.save_project(project)
+            await tx.add_key(project.id, self._mode, hashed)
+            await tx.end_keys(project.id, tx.now, but=hashed)
+            return project
+
+        return await self._store.write(work)
+
+    async def all(self) -> list[Project]:
+        """All projects, oldest first."""
+        return await self._store.read(lambda tx: tx.projects())
+
+    async def update(self, project_id: str, name: str | None, description: str | None) -> Project:
+        """Another name or description. Raises `ProjectNotFound`, `InvalidField`."""
+
+        async def work(tx: Tx) -> Project:
+            known = await _known(tx, project_id)
+            changed = replace(
+                self._checked(
+                    project_id,
+                    known.name if name is None else name,
+                    known.description if description is None else description,
+                ),
+                enabled=known.enabled,
+            )
+            await tx.save_project(changed)
+            return changed
+
+        return await self._store.write(work)
+
+    async def rotate_key(self, project_id: str, keep_old_hours: int) -> NewKey:
+        """A new key; the old ones end after so many hours, or at once with 0. Raises `ProjectNotFound`."""
+        api_key = self._new_key()
+        hashed = key_hash(api_key)
+
+        async def work(tx: Tx) -> Project:
+            known = await _known(tx, project_id)
+            await tx.add_key(project_id, self._mode, hashed)
+            await tx.end_keys(project_id, tx.now + keep_old_hours * HOUR_MS, but=hashed)
+            return known
+
+        return NewKey(await self._store.write(work), api_key)
+
+    async def set_enabled(self, project_id: str, enabled: bool) -> Project:
+        """Switch a project on or off; its live codes die when it goes off. Raises `ProjectNotFound`."""
+
+        async def work(tx: Tx) -> Project:
+            changed = replace(await _known(tx, project_id), enabled=enabled)
+            await tx.save_project(changed)
+            if not enabled:
+                await tx.kill_project_codes(project_id)
+            return changed
+
+        return await self._store.write(work)
+
+    async def delete(self, project_id: str) -> None:
+        """Erase a project and all its data. Raises `ProjectNotFound`."""
+        if not await self._store.write(lambda tx: tx.delete_project(project_id)):
+            raise ProjectNotFound
+
+    def _checked(self, project_id: str, name: str, description: str) -> Project:
+        return Project(
+            id=project_id,
+            name=checked_text("name", name, NAME_LENGTH, required=True),
+            description=checked_text("description", description, DESCRIPTION_LENGTH, required=False),
+            enabled=True,
+        )
+
+    def _new_key(self) -> str:
+        return f"tc_{self._mode}_{self._randomness.text(KEY_CHARACTERS)}"
+
+
+async def _known(tx: Tx, project_id: str) -> Project:
+    project = await tx.project(project_id)
+    if project is None:
+        raise ProjectNotFound
+    return project

@@ -1,0 +1,316 @@
+"""What a site can ask for: request, status, send, verify. One store call each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from otp import codes
+from otp.courier import Courier
+from otp.delivery import Busy, NoRoom, Rules, TooMany, claim
+from otp.errors import (
+    ChannelUnavailable,
+    DeliveryFailed,
+    DeliveryUnknown,
+    InvalidField,
+    MessengerUnavailable,
+    ProjectDisabled,
+    RateLimited,
+    RequestNotFound,
+    SendInProgress,
+    SubscriberLocked,
+    SubscriberNotFound,
+    TooManyPurposes,
+)
+from otp.events import CodeVerified, RequestCreated, WrongCode
+from otp.events import SubscriberLocked as Locked
+from otp.lifecycle import status_at
+from otp.model import (
+    Caller,
+    Cause,
+    Channel,
+    Code,
+    CodeTerms,
+    Delivery,
+    DeliveryState,
+    Refusal,
+    Request,
+    RequestStatus,
+    Subscriber,
+)
+from otp.policy import DEFAULT_PURPOSE, ORPHAN_MS, REQUEST_KEPT_MS, REQUEST_LIFE_MS, Policy, whole_seconds
+from otp.ports import Store, Tx
+
+REQUEST_ID_LENGTH: Final = 16
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9]{16}", re.ASCII)
+
+
+class Reason(StrEnum):
+    """Why a code was not accepted, decided in this order."""
+
+    LOCKED = "locked"
+    NO_ACTIVE_CODE = "no_active_code"
+    MALFORMED_CODE = "malformed_code"
+    WRONG_CODE = "wrong_code"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to a guess. `reason` is None exactly when the code was accepted."""
+
+    reason: Reason | None
+    attempts_left: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewRequest:
+    """A request and the bots' names that its links need; None for a channel that is off or not asked for."""
+
+    request: Request
+    bots: dict[Channel, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestState:
+    """What a site may know of its request."""
+
+    status: RequestStatus
+    subscriber_id: str | None
+    channel: Channel | None
+
+
+BotNames = Callable[[], dict[Channel, str | None]]
+"""The channels that are on, each with its bot's user name, None while it is not known."""
+
+
+class OtpService:
+    """The use cases of the API."""
+
+    def __init__(self, store: Store, rules: Rules, courier: Courier, bots: BotNames) -> None:
+        self._store = store
+        self._rules = rules
+        self._courier = courier
+        self._bots = bots
+
+    @property
+    def policy(self) -> Policy:
+        """The limits in force."""
+        return self._rules.policy
+
+    async def authenticate(self, api_key: str) -> Caller | None:
+        """Who a key belongs to."""
+        key_hash = codes.key_hash(api_key)
+        return await self._store.read(lambda tx: tx.caller(key_hash))
+
+    async def request(self, caller: Caller, channel: Channel | None, terms: CodeTerms) -> NewRequest:
+        """Create a request. Raises `ChannelUnavailable`, `MessengerUnavailable`."""
+        bots = self._links(channel)
+
+        async def work(tx: Tx) -> Request:
+            await _enabled(tx, caller)
+            request = Request(
+                id=self._rules.randomness.text(REQUEST_ID_LENGTH),
+                project_id=caller.project.id,
+                mode=caller.mode,
+                channel=channel,
+                terms=terms,
+                status=RequestStatus.PENDING,
+                created_at=tx.now,
+                expires_at=tx.now + REQUEST_LIFE_MS,
+                finished_at=None,
+                bound_to=None,
+                subscriber_id=None,
+            )
+            await tx.add_request(request)
+            tx.emit(RequestCreated(request))
+            return request
+
+        return NewRequest(await self._store.write(work), bots)
+
+    def _links(self, channel: Channel | None) -> dict[Channel, str | None]:
+        bots = self._bots()
+        if channel is not None and channel not in bots:
+            raise ChannelUnavailable(f"The channel {channel} is switched off here.")
+        wanted = {known: name for known, name in bots.items() if channel in (None, known)}
+        if not any(wanted.values()):
+            raise MessengerUnavailable(
+                "The bot's name is not known yet: the messenger has not answered.", retry_after=5
+            )
+        return wanted
+
+    async def status(self, caller: Caller, request_id: str) -> RequestState:
+        """What became of a request. Raises `RequestNotFound`."""
+
+        async def work(tx: Tx) -> RequestState:
+            await _enabled(tx, caller)
+            request = await own_request(tx, caller, request_id)
+            if request is None:
+                raise RequestNotFound("There is no request with this id.")
+            status = status_at(request, await _under_way(tx, request), tx.now)
+            if status is not RequestStatus.SENT or request.bound_to is None:
+                return RequestState(status, None, None)
+            return RequestState(status, request.subscriber_id, request.bound_to.channel)
+
+        return await self._store.read(work)
+
+    async def send(self, caller: Caller, subscriber_id: str, terms: CodeTerms) -> int:
+        """Send a code to a subscriber; the seconds it lives, once the messenger took the message.
+
+        Raises `SubscriberNotFound`, `SubscriberLocked`, `SendInProgress`, `TooManyPurposes`, `RateLimited`,
+        `DeliveryFailed`, `DeliveryUnknown`, `MessengerUnavailable`.
+        """
+
+        async def work(tx: Tx) -> Delivery:
+            await _enabled(tx, caller)
+            sub = await tx.subscriber(caller.project.id, caller.mode, subscriber_id)
+            if sub is None or not sub.subscribed:
+                raise _not_found()
+            if sub.locked:
+                raise _locked()
+            return self._claimed(tx.now, await claim(tx, self._rules, sub, terms, Cause.SEND))
+
+        claimed = await self._store.write(work)
+        settled = await self._courier.outcome(claimed.id, claimed.person.channel)
+        _raise_unless_accepted(settled)
+        return terms.ttl_minutes * 60
+
+    def _claimed(self, now: int, got: Delivery | Busy | NoRoom | TooMany) -> Delivery:
+        match got:
+            case Busy(other):
+                raise SendInProgress(
+                    "Another code for this subscriber and purpose is on its way.",
+                    retry_after=self._settled_in(other, now),
+                )
+            case NoRoom(wait_ms):
+                raise RateLimited(
+                    "Too many codes were sent to this subscriber.", retry_after=whole_seconds(wait_ms)
+                )
+            case TooMany():
+                raise TooManyPurposes("Codes for five other purposes are alive for this subscriber.")
+            case Delivery():
+                return got
+
+    def _settled_in(self, delivery: Delivery, now: int) -> int:
+        """Seconds until another delivery is settled at the latest; 1 while it is under way here."""
+        if delivery.attempted_at is None or self._courier.is_carrying(delivery.id):
+            return 1
+        return whole_seconds(delivery.attempted_at + ORPHAN_MS - now)
+
+    async def verify(
+        self, caller: Caller, subscriber_id: str, typed: str, purpose: str | None, request_id: str | None
+    ) -> Verdict:
+        """Judge a guess: count it, compare, consume, in one transaction."""
+
+        async def work(tx: Tx) -> Verdict:
+            await _enabled(tx, caller)
+            request = await own_request(tx, caller, request_id) if request_id is not None else None
+            if request is not None and purpose not in (None, request.terms.purpose):
+                raise InvalidField("purpose", "The request of this request_id has another purpose.")
+            sub = await tx.subscriber(caller.project.id, caller.mode, subscriber_id)
+            if sub is None:
+                return Verdict(Reason.NO_ACTIVE_CODE)
+            if sub.locked:
+                return Verdict(Reason.LOCKED)
+            if request_id is not None and request is None:
+                return Verdict(Reason.NO_ACTIVE_CODE)
+            code = await tx.code(sub.id, request.terms.purpose if request else purpose or DEFAULT_PURPOSE)
+            if code is None or (request_id is not None and code.request_id != request_id):
+                return Verdict(Reason.NO_ACTIVE_CODE)
+            return await self._judge(tx, sub, code, codes.clean(typed))
+
+        return await self._store.write(work)
+
+    async def _judge(self, tx: Tx, sub: Subscriber, code: Code, cleaned: str) -> Verdict:
+        """The whole security argument: an attempt is counted before the comparison, and only one caller consumes."""
+        digits = self._rules.keys.digits(code.seed)
+        if digits is None:
+            return Verdict(Reason.NO_ACTIVE_CODE)
+        budget = self.policy.guess_budget
+        if not codes.well_formed(cleaned, len(digits)):
+            left = min(code.terms.max_attempts - code.attempts, budget - sub.wrong_guesses)
+            return Verdict(Reason.MALFORMED_CODE, max(0, left))
+        made = await tx.count_attempt(code.id)
+        if made is None:
+            return Verdict(Reason.NO_ACTIVE_CODE)
+        if codes.same(digits, cleaned):
+            if not await tx.consume(code.id):
+                return Verdict(Reason.NO_ACTIVE_CODE)
+            await tx.clear_guesses(sub.id)
+            tx.emit(CodeVerified(sub.id, sub.project_id, code.terms.purpose))
+            return Verdict(None)
+        wrong = await tx.count_wrong_guess(sub.id)
+        left = max(0, min(code.terms.max_attempts - made, budget - wrong))
+        tx.emit(WrongCode(sub.id, sub.project_id, code.terms.purpose, left))
+        if wrong >= budget:
+            await self._lock(tx, sub)
+        elif left == 0:
+            await tx.consume(code.id)
+        return Verdict(Reason.WRONG_CODE, left)
+
+    async def _lock(self, tx: Tx, sub: Subscriber) -> None:
+        await tx.kill_codes(sub.id)
+        if await tx.lock(sub.id):
+            tx.emit(Locked(sub))
+
+
+async def own_request(tx: Tx, caller: Caller, request_id: str) -> Request | None:
+    """The caller's request while it may be read; what is another's does not exist."""
+    if REQUEST_ID.fullmatch(request_id) is None:
+        return None
+    request = await tx.request(request_id)
+    if request is None or (request.project_id, request.mode) != (caller.project.id, caller.mode):
+        return None
+    return None if is_forgotten(request, tx.now) else request
+
+
+def is_forgotten(request: Request, now: int) -> bool:
+    """Whether a request ended so long ago that it is not readable any more."""
+    ended_at = request.finished_at if request.finished_at is not None else request.expires_at
+    return now >= ended_at + REQUEST_KEPT_MS
+
+
+async def _under_way(tx: Tx, request: Request) -> Delivery | None:
+    """The request's own delivery that keeps it pending past its end, if any."""
+    if request.status is not RequestStatus.PENDING or tx.now < request.expires_at:
+        return None
+    for delivery in await tx.request_deliveries(request.id):
+        if delivery.state in (DeliveryState.CLAIMED, DeliveryState.ATTEMPTING):
+            return delivery
+    return None
+
+
+async def _enabled(tx: Tx, caller: Caller) -> None:
+    """The key was good a moment ago; the project must still be there when the change is made."""
+    project = await tx.project(caller.project.id)
+    if project is None or not project.enabled:
+        raise ProjectDisabled("This project is disabled.")
+
+
+def _not_found() -> SubscriberNotFound:
+    return SubscriberNotFound("There is no subscriber with this id who can get messages.")
+
+
+def _locked() -> SubscriberLocked:
+    return SubscriberLocked(
+        "Too many wrong codes in a row. Only the person can unlock, in the chat with the bot."
+    )
+
+
+def _raise_unless_accepted(delivery: Delivery | None) -> None:
+    """Say in the API's words what became of a delivery."""
+    if delivery is not None and delivery.state is DeliveryState.ACCEPTED:
+        return
+    if delivery is not None and delivery.state is DeliveryState.UNKNOWN:
+        raise DeliveryUnknown(
+            "The messenger did not say whether it took the message. The code may have arrived: "
+            "let the person try it or ask again."
+        )
+    refusal = delivery.refusal if delivery is not None else Refusal.WITHDRAWN
+    if refusal in (Refusal.GONE, Refusal.WITHDRAWN):
+        raise _not_found()
+    if refusal is Refusal.REJECTED:
+        raise DeliveryFailed("The messenger refused the message. A code sent before is still good.")
+    raise MessengerUnavailable("The messenger can't take messages now. Nothing was sent.", retry_after=5)

@@ -1,0 +1,414 @@
+"""What a person can do in the chat: open a link, consent, cancel, ask again, unlock, leave. One store call each.
+
+Every use case takes the key of the update that brought it. An update that was seen before changes nothing and is
+answered with `Repeated`: messengers deliver more than once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TypeVar
+
+from otp.delivery import (
+    Busy,
+    NoRoom,
+    Rules,
+    TooMany,
+    claim,
+    finish,
+    leave,
+    leave_all,
+    note_message,
+    settle_orphan,
+    withdraw,
+)
+from otp.events import SubscriberJoined, SubscriberUnlocked
+from otp.lifecycle import UNDER_WAY, status_at
+from otp.model import (
+    Cause,
+    Delivery,
+    DeliveryState,
+    MessageKind,
+    Person,
+    Project,
+    Refusal,
+    Request,
+    RequestStatus,
+    SentMessage,
+    Subscriber,
+)
+from otp.policy import whole_minutes
+from otp.ports import Store, Tx, Work
+from otp.service import REQUEST_ID, is_forgotten
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Who did something, in which language, and the key by which a redelivery is recognised."""
+
+    key: str
+    person: Person
+    language: str
+
+
+class Unusable(StrEnum):
+    """Why a link or a button does nothing any more."""
+
+    UNKNOWN = "unknown"
+    USED = "used"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    FOREIGN = "foreign"
+    PAUSED = "paused"
+
+
+class Hurdle(StrEnum):
+    """Why the code does not come by itself, though the request is open: "Send again" helps."""
+
+    FAILED = "failed"
+    LIMIT = "limit"
+    BUSY = "busy"
+    PURPOSES = "purposes"
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """This update had its effect before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Nothing can be done with this link or button."""
+
+    why: Unusable
+
+
+@dataclass(frozen=True, slots=True)
+class NotYours:
+    """The button was shown to somebody else, or never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The person is asked for consent."""
+
+    project: Project
+    request: Request
+    message: SentMessage
+
+
+@dataclass(frozen=True, slots=True)
+class MustUnlock:
+    """Too many wrong codes: the person is asked to unlock first."""
+
+    project: Project
+    request: Request
+    subscriber: Subscriber
+    message: SentMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """The code is on its way; `fresh` tells whether this act brought it."""
+
+    project: Project
+    cause: Cause
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The code did not come; the person may ask again (after `minutes` where there is a limit)."""
+
+    project: Project
+    request: Request
+    message: SentMessage
+    why: Hurdle
+    minutes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The request is cancelled."""
+
+    project: Project
+
+
+@dataclass(frozen=True, slots=True)
+class TooLate:
+    """Nothing to cancel: the code is being handed over."""
+
+    project: Project
+
+
+@dataclass(frozen=True, slots=True)
+class Unlocked:
+    """The count of wrong codes starts anew; no code revives."""
+
+    project: Project
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriptions:
+    """What a person has subscribed to, and where they are locked. `left` names a project that was just left."""
+
+    joined: list[tuple[Subscriber, Project]]
+    locked: list[tuple[Subscriber, Project]]
+    left: Project | None = None
+
+
+Opening = Repeated | Dead | Asked | MustUnlock | Coming | Offered
+Pressing = Opening | NotYours | Cancelled | TooLate | Unlocked | Subscriptions
+
+_WITH_BUTTONS = (MessageKind.QUESTION, MessageKind.UNLOCK, MessageKind.OFFER)
+
+
+class Taps:
+    """The use cases of the chat."""
+
+    def __init__(self, store: Store, rules: Rules) -> None:
+        self._store = store
+        self._rules = rules
+
+    async def open(self, update: Update, request_id: str) -> Opening:
+        """A link was opened, or its id typed."""
+
+        async def work(tx: Tx) -> Opening:
+            found = await self._find(tx, update, request_id)
+            if isinstance(found, Dead):
+                return found
+            request, project = found
+            sub = await tx.subscriber_of(request.project_id, request.mode, update.person)
+            if sub is None or not sub.subscribed:
+                return await self._ask(tx, request, project, update.person)
+            return await self._first_code(tx, request, project, sub, Cause.OPEN)
+
+        return await self._once(update, work)
+
+    async def consent(self, update: Update, request_id: str) -> Pressing:
+        """ "Subscribe and get the code" was pressed."""
+
+        async def work(tx: Tx) -> Pressing:
+            if not await tx.was_shown(request_id, update.person, _WITH_BUTTONS):
+                return NotYours()
+            found = await self._find(tx, update, request_id)
+            if isinstance(found, Dead):
+                return found
+            request, project = found
+            sub = await self._subscribed(tx, request, update)
+            return await self._first_code(tx, request, project, sub, Cause.CONSENT)
+
+        return await self._once(update, work)
+
+    async def again(self, update: Update, request_id: str) -> Pressing:
+        """ "Send again" was pressed."""
+
+        async def work(tx: Tx) -> Pressing:
+            if not await tx.was_shown(request_id, update.person, _WITH_BUTTONS):
+                return NotYours()
+            found = await self._find(tx, update, request_id)
+            if isinstance(found, Dead):
+                return found
+            request, project = found
+            sub = await tx.subscriber_of(request.project_id, request.mode, update.person)
+            if sub is None or not sub.subscribed:
+                return await self._ask(tx, request, project, update.person)
+            return await self._code(tx, request, project, sub, Cause.AGAIN)
+
+        return await self._once(update, work)
+
+    async def cancel(self, update: Update, request_id: str) -> Pressing:
+        """Cancel was pressed."""
+
+        async def work(tx: Tx) -> Pressing:
+            if not await tx.was_shown(request_id, update.person, _WITH_BUTTONS):
+                return NotYours()
+            found = await self._find(tx, update, request_id)
+            if isinstance(found, Dead):
+                return found
+            request, project = found
+            return await self._cancel(tx, request, project)
+
+        return await self._once(update, work)
+
+    async def unlock(self, update: Update, subscriber_id: str, request_id: str | None) -> Pressing:
+        """Unlock was pressed, with the request that waits for it if there is one."""
+
+        async def work(tx: Tx) -> Pressing:
+            sub = await tx.subscriber_by_id(subscriber_id)
+            if sub is None or sub.person != update.person:
+                return NotYours()
+            project = await tx.project(sub.project_id)
+            if project is None or not project.enabled:
+                return Dead(Unusable.PAUSED)
+            if sub.locked:
+                await tx.clear_guesses(sub.id)
+                sub = replace(sub, locked=False, wrong_guesses=0)
+                tx.emit(SubscriberUnlocked(sub))
+            if request_id is None:
+                return Unlocked(project)
+            found = await self._find(tx, update, request_id)
+            if isinstance(found, Dead) or found[0].project_id != sub.project_id or not sub.subscribed:
+                return Unlocked(project)
+            return await self._first_code(tx, found[0], project, sub, Cause.UNLOCK)
+
+        return await self._once(update, work)
+
+    async def leave(self, update: Update, subscriber_id: str) -> Pressing:
+        """A button of the list of subscriptions was pressed."""
+
+        async def work(tx: Tx) -> Pressing:
+            sub = await tx.subscriber_by_id(subscriber_id)
+            if sub is None or sub.person != update.person:
+                return NotYours()
+            await leave(tx, self._rules, sub)
+            project = await tx.project(sub.project_id)
+            return replace(await _subscriptions(tx, update.person), left=project)
+
+        return await self._once(update, work)
+
+    async def gone(self, update: Update) -> Repeated | Subscriptions:
+        """The person blocked the bot or removed the dialog: unsubscribed from everything."""
+
+        async def work(tx: Tx) -> Repeated | Subscriptions:
+            await leave_all(tx, self._rules, update.person)
+            return Subscriptions([], [])
+
+        return await self._once(update, work)
+
+    async def look(self, update: Update) -> Repeated | Subscriptions:
+        """What the person has subscribed to, for /start, /help and /stop."""
+
+        async def work(tx: Tx) -> Repeated | Subscriptions:
+            return await _subscriptions(tx, update.person)
+
+        return await self._once(update, work)
+
+    # ------------------------------------------------------------------ shared steps
+
+    async def _once(self, update: Update, work: Work[R]) -> R | Repeated:
+        async def guarded(tx: Tx) -> R | Repeated:
+            if not await tx.first_sight(update.key):
+                return Repeated()
+            await tx.see(update.person, update.language)
+            return await work(tx)
+
+        return await self._store.write(guarded)
+
+    async def _find(self, tx: Tx, update: Update, request_id: str) -> tuple[Request, Project] | Dead:
+        """The open request behind an id, if this person may act on it."""
+        request = await tx.request(request_id) if REQUEST_ID.fullmatch(request_id) else None
+        project = await tx.project(request.project_id) if request is not None else None
+        if request is None or project is None or is_forgotten(request, tx.now):
+            return Dead(Unusable.UNKNOWN)
+        if request.channel not in (None, update.person.channel):
+            return Dead(Unusable.FOREIGN)
+        if not project.enabled:
+            return Dead(Unusable.PAUSED)
+        under_way = await self._under_way(tx, request)
+        status = status_at(request, under_way, tx.now)
+        late = status is RequestStatus.PENDING and tx.now >= request.expires_at and under_way is None
+        if status is RequestStatus.EXPIRED or late:
+            return Dead(Unusable.EXPIRED)
+        if status is RequestStatus.CANCELLED:
+            return Dead(Unusable.CANCELLED)
+        if status is RequestStatus.SENT or request.bound_to not in (None, update.person):
+            return Dead(Unusable.USED)
+        return request, project
+
+    async def _under_way(self, tx: Tx, request: Request) -> Delivery | None:
+        for delivery in await tx.request_deliveries(request.id):
+            if delivery.state in UNDER_WAY:
+                return await settle_orphan(tx, self._rules, delivery)
+        return None
+
+    async def _ask(self, tx: Tx, request: Request, project: Project, person: Person) -> Asked:
+        message = await note_message(tx, self._rules, person, MessageKind.QUESTION, request.id)
+        return Asked(project, request, message)
+
+    async def _subscribed(self, tx: Tx, request: Request, update: Update) -> Subscriber:
+        sub = await tx.subscriber_of(request.project_id, request.mode, update.person)
+        if sub is None:
+            sub = Subscriber(
+                id=self._rules.randomness.uuid(),
+                project_id=request.project_id,
+                mode=request.mode,
+                person=update.person,
+                language=update.language,
+                subscribed=True,
+                wrong_guesses=0,
+                locked=False,
+            )
+            await tx.add_subscriber(sub)
+            tx.emit(SubscriberJoined(sub))
+        elif await tx.set_subscribed(sub.id, True):
+            sub = replace(sub, subscribed=True)
+            tx.emit(SubscriberJoined(sub))
+        return sub
+
+    async def _first_code(
+        self, tx: Tx, request: Request, project: Project, sub: Subscriber, cause: Cause
+    ) -> Opening:
+        """One act, at most one message: once a delivery of this request had its outcome, only "Send again" sends."""
+        earlier = await tx.request_deliveries(request.id)
+        if any(delivery.state in UNDER_WAY for delivery in earlier):
+            return Coming(project, cause, fresh=False)
+        if any(_failed(delivery) for delivery in earlier):
+            return await self._offer(tx, request, project, sub.person, Hurdle.FAILED)
+        return await self._code(tx, request, project, sub, cause)
+
+    async def _code(
+        self, tx: Tx, request: Request, project: Project, sub: Subscriber, cause: Cause
+    ) -> Opening:
+        if not await tx.bind(request.id, sub.person):
+            return Dead(Unusable.USED)
+        if sub.locked:
+            message = await note_message(tx, self._rules, sub.person, MessageKind.UNLOCK, request.id)
+            return MustUnlock(project, request, sub, message)
+        match await claim(tx, self._rules, sub, request.terms, cause, request):
+            case Delivery():
+                return Coming(project, cause, fresh=True)
+            case Busy(other) if other.request_id == request.id:
+                return Coming(project, cause, fresh=False)
+            case Busy():
+                return await self._offer(tx, request, project, sub.person, Hurdle.BUSY)
+            case TooMany():
+                return await self._offer(tx, request, project, sub.person, Hurdle.PURPOSES)
+            case NoRoom(wait_ms):
+                return await self._offer(
+                    tx, request, project, sub.person, Hurdle.LIMIT, whole_minutes(wait_ms)
+                )
+
+    async def _offer(
+        self, tx: Tx, request: Request, project: Project, person: Person, why: Hurdle, minutes: int = 0
+    ) -> Offered:
+        message = await note_message(tx, self._rules, person, MessageKind.OFFER, request.id)
+        return Offered(project, request, message, why, minutes)
+
+    async def _cancel(self, tx: Tx, request: Request, project: Project) -> Pressing:
+        for delivery in await tx.request_deliveries(request.id):
+            if delivery.state is DeliveryState.ATTEMPTING:
+                return TooLate(project)
+            if delivery.state is DeliveryState.CLAIMED:
+                await withdraw(tx, self._rules, delivery, Refusal.WITHDRAWN)
+            code = await tx.code(delivery.subscriber_id, delivery.terms.purpose)
+            if code is not None and code.request_id == request.id:
+                await tx.consume(code.id)
+        await finish(tx, request, RequestStatus.CANCELLED)
+        return Cancelled(project)
+
+
+def _failed(delivery: Delivery) -> bool:
+    """Whether the person was left waiting, not: was gone or stopped it."""
+    return delivery.state is DeliveryState.UNKNOWN or delivery.refusal in (
+        Refusal.REJECTED,
+        Refusal.UNAVAILABLE,
+    )
+
+
+async def _subscriptions(tx: Tx, person: Person) -> Subscriptions:
+    both = await tx.subscriptions(person)
+    return Subscriptions(joined=both, locked=[(sub, project) for sub, project in both if sub.locked])

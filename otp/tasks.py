@@ -1,0 +1,42 @@
+"""Background tasks that somebody owns: none is lost to the garbage collector, none outlives its owner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Tasks:
+    """A set of running tasks with a bound on how many run at once."""
+
+    def __init__(self, failed: Callable[[BaseException], None], limit: int = 10_000) -> None:
+        """`failed` is told of exceptions that nobody awaits; above `limit` tasks new ones are dropped."""
+        self._failed = failed
+        self._limit = limit
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T] | None:
+        """Run in the background; None (and nothing runs) when too much is running already."""
+        if len(self._running) >= self._limit:
+            work.close()
+            return None
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
+
+    async def drain(self, seconds: float) -> None:
+        """Give what runs some time to end, then cancel the rest."""
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=seconds)
+        for task in list(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)

@@ -1,0 +1,25 @@
+"""Where everything survives. `open_store` is the only door."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from otp.errors import StorageUnusable
+from otp.ports import Clock, Store
+
+SQLITE: Final = "sqlite:///"
+
+
+def sqlite_path(url: str) -> str | None:
+    """The file of an SQLite URL (`sqlite:///relative`, `sqlite:////absolute`, `sqlite:///:memory:`), or None."""
+    return url.removeprefix(SQLITE) if url.startswith(SQLITE) else None
+
+
+async def open_store(url: str, clock: Clock) -> Store:
+    """Open the store behind a URL and migrate it. Raises `StorageUnusable`."""
+    path = sqlite_path(url)
+    if path is None:
+        raise StorageUnusable("DATABASE_URL: only sqlite:///… is supported by this version")
+    from storage.sqlite import SqliteStore  # imported only where it is used: other stores need other drivers
+
+    return await SqliteStore.open(path, clock)

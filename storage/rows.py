@@ -1,0 +1,116 @@
+"""Rows to values of the domain and back, the same for every store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from otp.model import (
+    Cause,
+    Channel,
+    Code,
+    CodeSeed,
+    CodeTerms,
+    Delivery,
+    DeliveryState,
+    Job,
+    Mode,
+    Person,
+    Project,
+    Refusal,
+    Request,
+    RequestStatus,
+    Subscriber,
+)
+
+Row = Mapping[str, Any]
+
+PROJECT = "id, name, description, enabled"
+SUBSCRIBER = "id, project_id, mode, address, language, subscribed, wrong_guesses, locked"
+TERMS = "purpose, ttl_minutes, max_attempts, code_length"
+REQUEST = f"id, project_id, mode, channel, {TERMS}, status, created_at, expires_at, finished_at, bound_to, subscriber_id"
+CODE = f"id, subscriber_id, request_id, {TERMS}, seed, key_id, attempts, expires_at"
+DELIVERY = (
+    f"id, project_id, subscriber_id, address, request_id, cause, {TERMS}, seed, key_id, code_id, reuses, "
+    "state, refusal, tries, claimed_at, due_at, give_up_at, attempted_at"
+)
+JOB = "kind, subject, due_at, attempts, owner"
+
+
+def project(row: Row) -> Project:
+    return Project(row["id"], row["name"], row["description"], bool(row["enabled"]))
+
+
+def subscriber(row: Row) -> Subscriber:
+    return Subscriber(
+        id=row["id"],
+        project_id=row["project_id"],
+        mode=Mode(row["mode"]),
+        person=Person.at(row["address"]),
+        language=row["language"],
+        subscribed=bool(row["subscribed"]),
+        wrong_guesses=row["wrong_guesses"],
+        locked=bool(row["locked"]),
+    )
+
+
+def terms(row: Row) -> CodeTerms:
+    return CodeTerms(row["purpose"], row["ttl_minutes"], row["max_attempts"], row["code_length"])
+
+
+def seed(row: Row) -> CodeSeed:
+    return CodeSeed(bytes(row["seed"]), row["key_id"], row["code_length"])
+
+
+def request(row: Row) -> Request:
+    return Request(
+        id=row["id"],
+        project_id=row["project_id"],
+        mode=Mode(row["mode"]),
+        channel=Channel(row["channel"]) if row["channel"] else None,
+        terms=terms(row),
+        status=RequestStatus(row["status"]),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        finished_at=row["finished_at"],
+        bound_to=Person.at(row["bound_to"]) if row["bound_to"] else None,
+        subscriber_id=row["subscriber_id"],
+    )
+
+
+def code(row: Row) -> Code:
+    return Code(
+        id=row["id"],
+        subscriber_id=row["subscriber_id"],
+        request_id=row["request_id"],
+        terms=terms(row),
+        seed=seed(row),
+        attempts=row["attempts"],
+        expires_at=row["expires_at"],
+    )
+
+
+def delivery(row: Row) -> Delivery:
+    return Delivery(
+        id=row["id"],
+        project_id=row["project_id"],
+        subscriber_id=row["subscriber_id"],
+        person=Person.at(row["address"]),
+        request_id=row["request_id"],
+        cause=Cause(row["cause"]),
+        terms=terms(row),
+        seed=seed(row),
+        code_id=row["code_id"],
+        reuses=bool(row["reuses"]),
+        state=DeliveryState(row["state"]),
+        refusal=Refusal(row["refusal"]) if row["refusal"] else None,
+        tries=row["tries"],
+        claimed_at=row["claimed_at"],
+        due_at=row["due_at"],
+        give_up_at=row["give_up_at"],
+        attempted_at=row["attempted_at"],
+    )
+
+
+def job(row: Row) -> Job:
+    return Job(row["kind"], row["subject"], row["due_at"], row["attempts"], row["owner"])

@@ -1,0 +1,234 @@
+"""SQLite: one connection, one thread, one writer; every transaction is on disk before it is answered.
+
+An operation is a coroutine that awaits nothing but its transaction, so it is run to its end in one go on the
+connection's thread: no other operation comes between, and a caller that goes away can't leave it half done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final, TypeVar, cast
+
+import aiosqlite
+
+from otp.errors import StorageUnavailable, StorageUnusable
+from otp.events import Event
+from otp.ports import Clock, Work
+from storage.migrations import Migration, load, pending
+from storage.rows import Row
+from storage.statements import SqlTx
+
+T = TypeVar("T")
+
+BUSY_MS: Final = 5_000
+"""How long one transaction waits for another process that holds the file."""
+DEADLINE_S: Final = 10.0
+"""An operation that has not begun after this long fails instead of running late."""
+CHECKED_BYTES: Final = 64 * 1024 * 1024
+"""A database up to this size is checked page by page at start."""
+CLOCK_FACT: Final = "clock"
+CLOCK_STEP_MS: Final = 1_000
+MIGRATIONS: Final = Path(__file__).with_name("sqlite_migrations")
+
+
+class SqliteTx(SqlTx):
+    """A transaction on the connection's thread; nothing in it ever waits."""
+
+    LOCKED = ""
+    SKIP_LOCKED = ""
+
+    def __init__(self, database: sqlite3.Connection, now: int) -> None:
+        super().__init__(now)
+        self._database = database
+
+    async def rows(self, sql: str, *values: Any) -> Sequence[Row]:
+        named = {str(number): value for number, value in enumerate(values, 1)}
+        return cast(Sequence[Row], self._database.execute(sql, named).fetchall())
+
+
+class _Connection(aiosqlite.Connection):
+    """aiosqlite's thread and queue, with whole functions instead of single statements."""
+
+    async def start(self) -> None:
+        """Start the thread and connect on it."""
+        _ = await self
+
+    async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on the thread. A cancelled caller does not stop it."""
+        done = await self._execute(lambda: work(self._conn))  # type: ignore[no-untyped-call]
+        return cast(T, done)
+
+    def reopen(self) -> None:
+        """On the thread: replace a connection that is stuck in a transaction it can't leave."""
+        self._conn.close()
+        self._connection = self._connector()
+
+
+class SqliteStore:
+    """See `otp.ports.Store`."""
+
+    def __init__(self, connection: _Connection, clock: Clock) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._listeners: list[Callable[[Event], None]] = []
+        self._loop = asyncio.get_running_loop()
+        self._clock_noted = 0
+
+    @classmethod
+    async def open(cls, path: str, clock: Clock, migrations: Path = MIGRATIONS) -> SqliteStore:
+        """Create or open a database file (or `:memory:`), and bring it up to date. Raises `StorageUnusable`."""
+        connection = _Connection(lambda: _connect(path), iter_chunk_size=64)
+        try:
+            await connection.start()
+            await connection.call(lambda database: _prepare(database, path, load(migrations)))
+        except (sqlite3.Error, OSError, StorageUnusable) as error:
+            await _discard(connection)
+            raise StorageUnusable(f"can't use the database {path}: {error}") from error
+        store = cls(connection, clock)
+        noted = await store.read(lambda tx: tx.fact(CLOCK_FACT))
+        if noted is not None:
+            clock.never_before(int(noted))
+        return store
+
+    async def write(self, work: Work[T]) -> T:
+        return await self._run("BEGIN IMMEDIATE", work)
+
+    async def read(self, work: Work[T]) -> T:
+        return await self._run("BEGIN", work)
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        self._listeners.append(listener)
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def _run(self, begin: str, work: Work[T]) -> T:
+        deadline = monotonic() + DEADLINE_S
+        try:
+            return await self._connection.call(
+                lambda database: self._transaction(database, begin, work, deadline)
+            )
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+            raise  # a bug of ours, not the disk's fault
+        except (sqlite3.Error, OSError) as error:
+            raise StorageUnavailable("The store can't be used now.", retry_after=5) from error
+
+    def _transaction(self, database: sqlite3.Connection, begin: str, work: Work[T], deadline: float) -> T:
+        """On the thread: one transaction from begin to commit."""
+        if monotonic() > deadline:
+            raise StorageUnavailable("The store is busy.", retry_after=5)
+        try:
+            database.execute(begin)
+            before = database.total_changes
+            tx = SqliteTx(database, self._clock.now())
+            value: T = _finished(work(tx))
+            _finished(tx.write_jobs())
+            if database.total_changes != before:
+                self._note_time(database, tx.now)
+            database.execute("COMMIT")
+        except BaseException:
+            self._roll_back(database)
+            raise
+        if tx.events:
+            self._loop.call_soon_threadsafe(self._publish, tx.events)
+        return value
+
+    def _note_time(self, database: sqlite3.Connection, now: int) -> None:
+        """The high-water mark: after a restart the clock does not begin before it."""
+        if now - self._clock_noted >= CLOCK_STEP_MS:
+            database.execute(
+                "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (CLOCK_FACT, str(now)),
+            )
+            self._clock_noted = now
+
+    def _roll_back(self, database: sqlite3.Connection) -> None:
+        self._clock_noted = 0
+        try:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._connection.reopen()
+
+    def _publish(self, events: Sequence[Event]) -> None:
+        for event in events:
+            for listener in self._listeners:
+                listener(event)
+
+
+def _finished(operation: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never has to wait."""
+    try:
+        operation.send(None)
+    except StopIteration as done:
+        return cast(T, done.value)
+    operation.close()
+    raise RuntimeError("an operation awaited something other than its transaction")
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    """One connection to the file, which only its owner may read."""
+    if path != ":memory:":
+        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    database = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS / 1000, check_same_thread=False)
+    database.row_factory = sqlite3.Row
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "trusted_schema = OFF",
+        "cell_size_check = ON",
+    ):
+        database.execute(f"PRAGMA {pragma}").fetchall()
+    return database
+
+
+def _prepare(database: sqlite3.Connection, path: str, known: Sequence[Migration]) -> None:
+    """Check the file and apply what is missing, all or nothing, alone."""
+    if path != ":memory:" and Path(path).stat().st_size <= CHECKED_BYTES:
+        found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise StorageUnusable(f"the file is damaged: {found}")
+    database.execute("BEGIN EXCLUSIVE")
+    try:
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS schema (version INTEGER PRIMARY KEY, oldest_program INTEGER NOT NULL, "
+            "checksum TEXT NOT NULL) STRICT"
+        )
+        applied = database.execute(
+            "SELECT version, oldest_program, checksum FROM schema ORDER BY version"
+        ).fetchall()
+        for step in pending(known, [tuple(row) for row in applied]):
+            for statement in _statements(step.sql):
+                database.execute(statement)
+            database.execute(
+                "INSERT INTO schema VALUES (?, ?, ?)", (step.version, step.oldest_program, step.checksum)
+            )
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> list[str]:
+    """The single statements of a script (sqlite3's own executescript would commit between them)."""
+    found, waiting = [], ""
+    for line in script.splitlines(keepends=True):
+        waiting += line
+        if sqlite3.complete_statement(waiting):
+            found.append(waiting)
+            waiting = ""
+    return found
+
+
+async def _discard(connection: _Connection) -> None:
+    stopping = connection.stop()
+    if stopping is not None:
+        await stopping

@@ -1,0 +1,535 @@
+"""The domain's transaction in SQL that SQLite and PostgreSQL both understand.
+
+A dialect gives `rows`; everything that decides something stands here once, as one readable statement. Parameters are
+`$1`, `$2`, …; a statement that changes something returns the rows it changed, and those rows are the decision.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from otp.events import Event, jobs_of
+from otp.lifecycle import DELIVERY_STEPS, REQUEST_STEPS
+from otp.model import (
+    Caller,
+    Code,
+    Delivery,
+    DeliveryState,
+    Job,
+    MessageKind,
+    Mode,
+    Person,
+    Project,
+    Refusal,
+    Request,
+    RequestStatus,
+    SentMessage,
+    Subscriber,
+)
+from otp.policy import REQUEST_GRACE_MS, REQUEST_KEPT_MS, REQUEST_LIFE_MS, UPDATE_KEYS_KEPT_MS
+from storage import rows
+from storage.rows import CODE, DELIVERY, JOB, PROJECT, REQUEST, SUBSCRIBER, Row
+
+UNDER_WAY = "state IN ('claimed', 'attempting')"
+
+
+class SqlTx(ABC):
+    """One transaction; see `otp.ports.Tx` for what each method promises."""
+
+    LOCKED: ClassVar[str]
+    """What a SELECT adds to lock its rows until the transaction ends."""
+    SKIP_LOCKED: ClassVar[str]
+    """The same, passing over rows that others hold."""
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+        self.events: list[Event] = []
+
+    @abstractmethod
+    async def rows(self, sql: str, *values: Any) -> Sequence[Row]:
+        """Run one statement and fetch all that it returns."""
+
+    async def _one(self, sql: str, *values: Any) -> Row | None:
+        found = await self.rows(sql, *values)
+        return found[0] if found else None
+
+    async def _did(self, sql: str, *values: Any) -> bool:
+        return bool(await self.rows(sql, *values))
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+    async def write_jobs(self) -> None:
+        """Before the commit: the jobs that belong to what changed."""
+        for event in self.events:
+            for kind, subject in jobs_of(event):
+                await self.ensure_job(kind, subject, self.now)
+
+    # ------------------------------------------------------------- projects
+
+    async def caller(self, key_hash: bytes) -> Caller | None:
+        row = await self._one(
+            f"SELECT p.{PROJECT.replace(', ', ', p.')}, k.mode FROM api_keys k JOIN projects p ON p.id = k.project_id "
+            "WHERE k.hash = $1 AND (k.ends_at IS NULL OR k.ends_at > $2)",
+            key_hash,
+            self.now,
+        )
+        return Caller(rows.project(row), Mode(row["mode"])) if row else None
+
+    async def project(self, project_id: str) -> Project | None:
+        row = await self._one(f"SELECT {PROJECT} FROM projects WHERE id = $1", project_id)
+        return rows.project(row) if row else None
+
+    async def projects(self) -> list[Project]:
+        found = await self.rows(f"SELECT {PROJECT} FROM projects ORDER BY created_at, id")
+        return [rows.project(row) for row in found]
+
+    async def save_project(self, project: Project) -> None:
+        await self.rows(
+            "INSERT INTO projects (id, name, description, enabled, created_at) VALUES ($1, $2, $3, $4, $5) "
+            "ON CONFLICT (id) DO UPDATE SET name = $2, description = $3, enabled = $4",
+            project.id,
+            project.name,
+            project.description,
+            int(project.enabled),
+            self.now,
+        )
+
+    async def delete_project(self, project_id: str) -> bool:
+        await self.rows(
+            "DELETE FROM messages WHERE request_id IN (SELECT id FROM requests WHERE project_id = $1) "
+            "OR subscriber_id IN (SELECT id FROM subscribers WHERE project_id = $1)",
+            project_id,
+        )
+        return await self._did("DELETE FROM projects WHERE id = $1 RETURNING id", project_id)
+
+    async def add_key(self, project_id: str, mode: Mode, key_hash: bytes) -> None:
+        await self.rows(
+            "INSERT INTO api_keys (hash, project_id, mode, created_at, ends_at) VALUES ($1, $2, $3, $4, NULL) "
+            "ON CONFLICT (hash) DO UPDATE SET project_id = $2, mode = $3, ends_at = NULL",
+            key_hash,
+            project_id,
+            mode,
+            self.now,
+        )
+
+    async def end_keys(self, project_id: str, at: int, *, but: bytes) -> None:
+        await self.rows(
+            "UPDATE api_keys SET ends_at = $2 WHERE project_id = $1 AND hash <> $3 AND (ends_at IS NULL OR ends_at > $2)",
+            project_id,
+            at,
+            but,
+        )
+
+    # --------------------------------------------------------------- people
+
+    async def first_sight(self, update_key: str) -> bool:
+        return await self._did(
+            "INSERT INTO updates (key, seen_at) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING RETURNING key",
+            update_key,
+            self.now,
+        )
+
+    async def see(self, person: Person, language: str) -> None:
+        await self.rows(
+            "UPDATE subscribers SET language = $2 WHERE address = $1 AND language <> $2",
+            person.address,
+            language,
+        )
+
+    # ---------------------------------------------------------- subscribers
+
+    async def subscriber(self, project_id: str, mode: Mode, subscriber_id: str) -> Subscriber | None:
+        row = await self._one(
+            f"SELECT {SUBSCRIBER} FROM subscribers WHERE id = $1 AND project_id = $2 AND mode = $3 {self.LOCKED}",
+            subscriber_id,
+            project_id,
+            mode,
+        )
+        return rows.subscriber(row) if row else None
+
+    async def subscriber_by_id(self, subscriber_id: str) -> Subscriber | None:
+        row = await self._one(
+            f"SELECT {SUBSCRIBER} FROM subscribers WHERE id = $1 {self.LOCKED}", subscriber_id
+        )
+        return rows.subscriber(row) if row else None
+
+    async def subscriber_of(self, project_id: str, mode: Mode, person: Person) -> Subscriber | None:
+        row = await self._one(
+            f"SELECT {SUBSCRIBER} FROM subscribers WHERE address = $1 AND project_id = $2 AND mode = $3 {self.LOCKED}",
+            person.address,
+            project_id,
+            mode,
+        )
+        return rows.subscriber(row) if row else None
+
+    async def subscriptions(self, person: Person) -> list[tuple[Subscriber, Project]]:
+        subs = await self.rows(
+            f"SELECT {SUBSCRIBER} FROM subscribers WHERE address = $1 AND subscribed = 1 ORDER BY id {self.LOCKED}",
+            person.address,
+        )
+        found = [(rows.subscriber(row), await self.project(row["project_id"])) for row in subs]
+        both = [(sub, project) for sub, project in found if project is not None]
+        return sorted(both, key=lambda pair: (pair[1].name, pair[0].id))
+
+    async def add_subscriber(self, subscriber: Subscriber) -> None:
+        await self.rows(
+            "INSERT INTO subscribers (id, project_id, mode, address, language, subscribed, consented_at, wrong_guesses, "
+            "locked) VALUES ($1, $2, $3, $4, $5, 1, $6, 0, 0)",
+            subscriber.id,
+            subscriber.project_id,
+            subscriber.mode,
+            subscriber.person.address,
+            subscriber.language,
+            self.now,
+        )
+
+    async def set_subscribed(self, subscriber_id: str, subscribed: bool) -> bool:
+        if subscribed:
+            return await self._did(
+                "UPDATE subscribers SET subscribed = 1, consented_at = $2, left_at = NULL "
+                "WHERE id = $1 AND subscribed = 0 RETURNING id",
+                subscriber_id,
+                self.now,
+            )
+        return await self._did(
+            "UPDATE subscribers SET subscribed = 0, left_at = $2 WHERE id = $1 AND subscribed = 1 RETURNING id",
+            subscriber_id,
+            self.now,
+        )
+
+    async def count_wrong_guess(self, subscriber_id: str) -> int:
+        row = await self._one(
+            "UPDATE subscribers SET wrong_guesses = wrong_guesses + 1 WHERE id = $1 RETURNING wrong_guesses",
+            subscriber_id,
+        )
+        return int(row["wrong_guesses"]) if row else 0
+
+    async def clear_guesses(self, subscriber_id: str) -> None:
+        await self.rows(
+            "UPDATE subscribers SET wrong_guesses = 0, locked = 0 WHERE id = $1 AND (wrong_guesses <> 0 OR locked <> 0)",
+            subscriber_id,
+        )
+
+    async def lock(self, subscriber_id: str) -> bool:
+        return await self._did(
+            "UPDATE subscribers SET locked = 1 WHERE id = $1 AND locked = 0 RETURNING id", subscriber_id
+        )
+
+    # ---------------------------------------------------------------- codes
+
+    async def code(self, subscriber_id: str, purpose: str) -> Code | None:
+        row = await self._one(
+            f"SELECT {CODE} FROM codes WHERE subscriber_id = $1 AND purpose = $2 AND expires_at > $3",
+            subscriber_id,
+            purpose,
+            self.now,
+        )
+        return rows.code(row) if row else None
+
+    async def put_code(self, code: Code) -> None:
+        await self.rows(
+            "INSERT INTO codes (subscriber_id, purpose, id, request_id, ttl_minutes, max_attempts, code_length, seed, "
+            "key_id, attempts, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) "
+            "ON CONFLICT (subscriber_id, purpose) DO UPDATE SET id = $3, request_id = $4, ttl_minutes = $5, "
+            "max_attempts = $6, code_length = $7, seed = $8, key_id = $9, attempts = $10, expires_at = $11",
+            code.subscriber_id,
+            code.terms.purpose,
+            code.id,
+            code.request_id,
+            code.terms.ttl_minutes,
+            code.terms.max_attempts,
+            code.terms.length,
+            code.seed.bits,
+            code.seed.key_id,
+            code.attempts,
+            code.expires_at,
+        )
+
+    async def count_attempt(self, code_id: str) -> int | None:
+        row = await self._one(
+            "UPDATE codes SET attempts = attempts + 1 WHERE id = $1 AND attempts < max_attempts AND expires_at > $2 "
+            "RETURNING attempts",
+            code_id,
+            self.now,
+        )
+        return int(row["attempts"]) if row else None
+
+    async def consume(self, code_id: str) -> bool:
+        return await self._did("DELETE FROM codes WHERE id = $1 RETURNING id", code_id)
+
+    async def kill_codes(self, subscriber_id: str) -> None:
+        await self.rows("DELETE FROM codes WHERE subscriber_id = $1", subscriber_id)
+
+    async def kill_project_codes(self, project_id: str) -> None:
+        await self.rows(
+            "DELETE FROM codes WHERE subscriber_id IN (SELECT id FROM subscribers WHERE project_id = $1)",
+            project_id,
+        )
+
+    async def purposes_alive(self, subscriber_id: str) -> set[str]:
+        found = await self.rows(
+            "SELECT purpose FROM codes WHERE subscriber_id = $1 AND expires_at > $2 "
+            f"UNION SELECT purpose FROM deliveries WHERE subscriber_id = $1 AND {UNDER_WAY}",
+            subscriber_id,
+            self.now,
+        )
+        return {row["purpose"] for row in found}
+
+    # ------------------------------------------------------------- requests
+
+    async def add_request(self, request: Request) -> None:
+        await self.rows(
+            "INSERT INTO requests (id, project_id, mode, channel, purpose, ttl_minutes, max_attempts, code_length, "
+            "status, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            request.id,
+            request.project_id,
+            request.mode,
+            request.channel,
+            request.terms.purpose,
+            request.terms.ttl_minutes,
+            request.terms.max_attempts,
+            request.terms.length,
+            request.status,
+            request.created_at,
+            request.expires_at,
+        )
+
+    async def request(self, request_id: str) -> Request | None:
+        row = await self._one(f"SELECT {REQUEST} FROM requests WHERE id = $1 {self.LOCKED}", request_id)
+        return rows.request(row) if row else None
+
+    async def bind(self, request_id: str, person: Person) -> bool:
+        return await self._did(
+            "UPDATE requests SET bound_to = $2 WHERE id = $1 AND status = 'pending' "
+            "AND (bound_to IS NULL OR bound_to = $2) RETURNING id",
+            request_id,
+            person.address,
+        )
+
+    async def finish(self, request_id: str, status: RequestStatus, subscriber_id: str | None = None) -> bool:
+        if status not in REQUEST_STEPS[RequestStatus.PENDING]:
+            return False
+        return await self._did(
+            "UPDATE requests SET status = $2, finished_at = $3, subscriber_id = $4 "
+            "WHERE id = $1 AND status = 'pending' RETURNING id",
+            request_id,
+            status,
+            self.now,
+            subscriber_id,
+        )
+
+    async def overdue_requests(self, limit: int) -> list[Request]:
+        found = await self.rows(
+            f"SELECT {REQUEST} FROM requests r WHERE r.status = 'pending' AND r.expires_at <= $1 "
+            f"AND (r.expires_at <= $2 OR NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.request_id = r.id AND d.{UNDER_WAY})) "
+            f"ORDER BY r.expires_at LIMIT $3 {self.SKIP_LOCKED}",
+            self.now,
+            self.now - REQUEST_GRACE_MS,
+            limit,
+        )
+        return [rows.request(row) for row in found]
+
+    # ----------------------------------------------------------- deliveries
+
+    async def claim(self, delivery: Delivery) -> bool:
+        return await self._did(
+            "INSERT INTO deliveries (id, project_id, subscriber_id, address, request_id, cause, purpose, ttl_minutes, "
+            "max_attempts, code_length, seed, key_id, code_id, reuses, state, tries, claimed_at, due_at, give_up_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'claimed', 0, $15, $16, $17) "
+            "ON CONFLICT DO NOTHING RETURNING id",
+            delivery.id,
+            delivery.project_id,
+            delivery.subscriber_id,
+            delivery.person.address,
+            delivery.request_id,
+            delivery.cause,
+            delivery.terms.purpose,
+            delivery.terms.ttl_minutes,
+            delivery.terms.max_attempts,
+            delivery.terms.length,
+            delivery.seed.bits,
+            delivery.seed.key_id,
+            delivery.code_id,
+            int(delivery.reuses),
+            delivery.claimed_at,
+            delivery.due_at,
+            delivery.give_up_at,
+        )
+
+    async def delivery(self, delivery_id: str) -> Delivery | None:
+        row = await self._one(f"SELECT {DELIVERY} FROM deliveries WHERE id = $1 {self.LOCKED}", delivery_id)
+        return rows.delivery(row) if row else None
+
+    async def under_way(self, subscriber_id: str, purpose: str) -> Delivery | None:
+        row = await self._one(
+            f"SELECT {DELIVERY} FROM deliveries WHERE subscriber_id = $1 AND purpose = $2 AND {UNDER_WAY}",
+            subscriber_id,
+            purpose,
+        )
+        return rows.delivery(row) if row else None
+
+    async def request_deliveries(self, request_id: str) -> list[Delivery]:
+        found = await self.rows(
+            f"SELECT {DELIVERY} FROM deliveries WHERE request_id = $1 ORDER BY claimed_at, id", request_id
+        )
+        return [rows.delivery(row) for row in found]
+
+    async def step(
+        self,
+        delivery_id: str,
+        before: DeliveryState,
+        after: DeliveryState,
+        *,
+        due_at: int | None = None,
+        refusal: Refusal | None = None,
+    ) -> bool:
+        if after not in DELIVERY_STEPS[before]:
+            return False
+        where = "WHERE id = $1 AND state = $2 RETURNING id"
+        if after is DeliveryState.ATTEMPTING:
+            sql = f"UPDATE deliveries SET state = $3, tries = tries + 1, attempted_at = $4 {where}"
+            return await self._did(sql, delivery_id, before, after, self.now)
+        if after is DeliveryState.CLAIMED:
+            sql = f"UPDATE deliveries SET state = $3, due_at = $4 {where}"
+            return await self._did(sql, delivery_id, before, after, self.now if due_at is None else due_at)
+        sql = f"UPDATE deliveries SET state = $3, refusal = $4, settled_at = $5 {where}"
+        return await self._did(sql, delivery_id, before, after, refusal, self.now)
+
+    async def spent(self, subscriber_id: str, *, by_tap: bool, since: int) -> list[int]:
+        causes = "cause <> 'send'" if by_tap else "cause = 'send'"
+        found = await self.rows(
+            f"SELECT state, attempted_at FROM deliveries WHERE subscriber_id = $1 AND claimed_at > $2 AND {causes} "
+            f"AND ({UNDER_WAY} OR (state IN ('accepted', 'unknown') AND attempted_at > $3))",
+            subscriber_id,
+            since - REQUEST_LIFE_MS - REQUEST_GRACE_MS,
+            since,
+        )
+        ended = (DeliveryState.ACCEPTED, DeliveryState.UNKNOWN)
+        return [row["attempted_at"] if row["state"] in ended else self.now for row in found]
+
+    async def stranded(self, claimed_before: int, attempting_before: int, limit: int) -> list[Delivery]:
+        found = await self.rows(
+            f"SELECT {DELIVERY} FROM deliveries WHERE {UNDER_WAY} AND ((state = 'claimed' AND due_at <= $1) "
+            "OR (state = 'attempting' AND attempted_at <= $2)) ORDER BY due_at LIMIT $3",
+            claimed_before,
+            attempting_before,
+            limit,
+        )
+        return [rows.delivery(row) for row in found]
+
+    async def claimed_for(self, subscriber_id: str) -> list[Delivery]:
+        found = await self.rows(
+            f"SELECT {DELIVERY} FROM deliveries WHERE subscriber_id = $1 AND state = 'claimed'", subscriber_id
+        )
+        return [rows.delivery(row) for row in found]
+
+    # ------------------------------------------------------------- messages
+
+    async def add_message(self, message: SentMessage, messenger_id: str | None = None) -> None:
+        await self.rows(
+            "INSERT INTO messages (id, address, kind, request_id, subscriber_id, delivery_id, messenger_id, created_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE SET messenger_id = $7",
+            message.id,
+            message.person.address,
+            message.kind,
+            message.request_id,
+            message.subscriber_id,
+            message.delivery_id,
+            messenger_id,
+            self.now,
+        )
+
+    async def message_sent(self, message_id: str, messenger_id: str) -> None:
+        await self.rows("UPDATE messages SET messenger_id = $2 WHERE id = $1", message_id, messenger_id)
+
+    async def was_shown(self, request_id: str, person: Person, kinds: Sequence[MessageKind]) -> bool:
+        found = await self.rows(
+            "SELECT kind FROM messages WHERE request_id = $1 AND address = $2", request_id, person.address
+        )
+        return any(row["kind"] in kinds for row in found)
+
+    # ----------------------------------------------------------- housekeeping
+
+    async def ensure_job(self, kind: str, subject: str, due_at: int) -> None:
+        await self.rows(
+            "INSERT INTO jobs (kind, subject, due_at, attempts, lease_until, owner, payload) "
+            "VALUES ($1, $2, $3, 0, 0, '', '') ON CONFLICT (kind, subject) DO UPDATE SET due_at = $3 "
+            "WHERE jobs.due_at > $3 OR jobs.lease_until > $3",
+            kind,
+            subject,
+            due_at,
+        )
+
+    async def take_job(self, owner: str, lease_ms: int) -> Job | None:
+        row = await self._one(
+            "UPDATE jobs SET lease_until = $2, owner = $3, attempts = attempts + 1 WHERE (kind, subject) IN "
+            "(SELECT kind, subject FROM jobs WHERE due_at <= $1 AND lease_until <= $1 "
+            f"ORDER BY due_at, kind, subject LIMIT 1 {self.SKIP_LOCKED}) RETURNING {JOB}",
+            self.now,
+            self.now + lease_ms,
+            owner,
+        )
+        return rows.job(row) if row else None
+
+    async def next_job_at(self) -> int | None:
+        row = await self._one(
+            "SELECT CASE WHEN lease_until > due_at THEN lease_until ELSE due_at END AS at FROM jobs ORDER BY 1 LIMIT 1"
+        )
+        return int(row["at"]) if row else None
+
+    async def end_job(self, job: Job, again_at: int | None) -> None:
+        if again_at is None:
+            await self.rows(
+                "DELETE FROM jobs WHERE kind = $1 AND subject = $2 AND owner = $3 AND due_at = $4",
+                job.kind,
+                job.subject,
+                job.owner,
+                job.due_at,
+            )
+        await self.rows(
+            "UPDATE jobs SET due_at = CASE WHEN due_at = $4 THEN $5 ELSE due_at END, lease_until = 0, owner = '' "
+            "WHERE kind = $1 AND subject = $2 AND owner = $3",
+            job.kind,
+            job.subject,
+            job.owner,
+            job.due_at,
+            job.due_at if again_at is None else again_at,
+        )
+
+    async def fact(self, name: str) -> str | None:
+        row = await self._one("SELECT value FROM facts WHERE name = $1", name)
+        return str(row["value"]) if row else None
+
+    async def remember(self, name: str, value: str | None) -> None:
+        if value is None:
+            await self.rows("DELETE FROM facts WHERE name = $1", name)
+        else:
+            await self.rows(
+                "INSERT INTO facts (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2 "
+                "WHERE facts.value <> $2",
+                name,
+                value,
+            )
+
+    async def purge(self, limit: int) -> int:
+        return sum(
+            [len(await self.rows(f"{sql} RETURNING 1", self.now - kept, limit)) for sql, kept in _OVER]
+        )
+
+
+def _rows_over(table: str, key: str, time: str) -> str:
+    return f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {time} <= $1 LIMIT $2)"
+
+
+_OVER = (
+    (_rows_over("codes", "id", "expires_at"), 0),
+    (_rows_over("updates", "key", "seen_at"), UPDATE_KEYS_KEPT_MS),
+    (_rows_over("requests", "id", "finished_at"), REQUEST_KEPT_MS),
+    (_rows_over("messages", "id", "created_at"), UPDATE_KEYS_KEPT_MS),
+    (_rows_over("deliveries", "id", "settled_at"), UPDATE_KEYS_KEPT_MS),
+    (_rows_over("api_keys", "hash", "ends_at"), 0),
+)
+"""What is removed, how long after which time. Deliveries outlive every send window (at most 24 hours)."""
