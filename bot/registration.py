@@ -7,9 +7,9 @@ foreign one is never taken for ours.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -61,14 +61,17 @@ class Registration:
         self,
         skins: Mapping[Channel, Skin],
         store: Store,
-        wanted: Mapping[Channel, Wanted],
+        targets: Mapping[Channel, Wanted],
         usernames: Mapping[Channel, str],
+        *,
+        automatic: bool,
     ) -> None:
-        """`wanted` holds the channels whose webhooks are registered; `usernames` those that are given by settings."""
-        self.skins = skins
+        """`targets`: where each channel's updates go; `usernames`: those given by settings; `automatic`: keep registered."""
+        self._skins = skins
         self._store = store
-        self._wanted = wanted
+        self._targets = targets
         self._given = usernames
+        self._automatic = automatic
         self.channels = {channel: ChannelInfo(usernames.get(channel)) for channel in skins}
 
     def names(self) -> dict[Channel, str | None]:
@@ -83,7 +86,7 @@ class Registration:
 
     async def check(self, channel: Channel) -> bool:
         """Ask who the bot is and restore its webhook. False when the messenger could not be asked."""
-        skin, info = self.skins[channel], self.channels[channel]
+        skin, info = self._skins[channel], self.channels[channel]
         before = info.state
         try:
             await self._identify(skin, info)
@@ -107,8 +110,8 @@ class Registration:
         info.state, info.detail = State.OK, None
 
     async def _keep_registered(self, skin: Skin, info: ChannelInfo) -> None:
-        wanted = self._wanted.get(skin.channel)
-        if wanted is None:
+        wanted = self._targets.get(skin.channel)
+        if wanted is None or not self._automatic:
             return
         found = await self.register(skin.channel, wanted, take_over=False)
         info.webhook = "registered" if found.registered else "missing"
@@ -122,7 +125,7 @@ class Registration:
 
         Raises `MessengerError`.
         """
-        skin = self.skins[channel]
+        skin = self._skins[channel]
         earlier, marked = await self._remembered(channel)
         mark = fingerprint((wanted.url, wanted.secret))
         hooks = await skin.hooks()
@@ -155,12 +158,32 @@ class Registration:
     async def remove(self, channel: Channel) -> str | None:
         """Remove the webhook that we registered; its URL. Raises `MessengerError`."""
         earlier, _ = await self._remembered(channel)
-        wanted = self._wanted.get(channel)
+        wanted = self._targets.get(channel)
         url = earlier or (wanted.url if wanted else None)
-        if url is not None and any(hook.url == url for hook in await self.skins[channel].hooks()):
-            await self.skins[channel].unregister(url)
+        if url is not None and any(hook.url == url for hook in await self._skins[channel].hooks()):
+            await self._skins[channel].unregister(url)
         await self._store.write(_remembering(channel, None, None))
         return url
+
+    async def perform(self, verb: str, *, take_over: bool) -> dict[str, Any]:
+        """The operator's `webhooks register|show|remove`: what came of it, by channel."""
+        return {channel: await self._perform(verb, channel, take_over) for channel in self._skins}
+
+    async def _perform(self, verb: str, channel: Channel, take_over: bool) -> dict[str, Any]:
+        try:
+            if verb == "show":
+                return {"webhooks": [asdict(hook) for hook in await self._skins[channel].hooks()]}
+            if verb == "remove":
+                return {"removed": await self.remove(channel)}
+            wanted = self._targets.get(channel)
+            if wanted is None:
+                return {"problem": "PUBLIC_URL and SECRET_KEYS must be set"}
+            found = await self.register(channel, wanted, take_over=take_over)
+        except MessengerError as error:
+            return {"problem": error.reason}
+        if not found.registered:
+            return {"problem": "another webhook is registered for this bot; --take-over replaces it"}
+        return {"registered": wanted.url, "foreign": found.foreign}
 
     async def _remembered(self, channel: Channel) -> tuple[str | None, str | None]:
         url = await self._store.read(_recalled(channel, URL_FACT))

@@ -16,6 +16,10 @@ from typing import Any, Final
 
 import structlog
 
+from otp.events import DeliverySettled, SubscriberLocked
+from otp.events import Event as OtpEvent
+from otp.model import DeliveryState
+
 _SHAPES: Final = re.compile(
     r"tc_(?:live|test)_[A-Za-z0-9_-]{8,}|\b[0-9]{6,20}:[A-Za-z0-9_-]{20,}|\bwhsec_[A-Za-z0-9+/=_-]{8,}|(?<=otp_)[A-Za-z0-9]{16}"
 )
@@ -113,3 +117,23 @@ def configure(level: str, style: str | None, secrets: Iterable[str]) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in ("aiogram", "maxapi", "backoff"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+def log_event(event: OtpEvent) -> None:
+    """One line for each change of the domain, with ids and nothing of people or codes."""
+    log = structlog.get_logger()
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
+    if isinstance(event, DeliverySettled):
+        sent = event.delivery
+        say = log.info if sent.state is DeliveryState.ACCEPTED else log.warning
+        say(
+            "otp." + name,
+            project=sent.project_id,
+            channel=sent.person.channel,
+            state=sent.state,
+            why=sent.refusal,
+        )
+    elif isinstance(event, SubscriberLocked):
+        log.warning("otp." + name, project=event.subscriber.project_id, subscriber=event.subscriber.id)
+    else:
+        log.debug("otp." + name)

@@ -170,6 +170,12 @@ class Settings(BaseSettings):
         wanted = self.webhooks_register_on_start
         return self.public_url is not None and wanted is not False
 
+    @property
+    def secrets(self) -> list[str]:
+        """Every secret among the settings, for the log to hide."""
+        values = [getattr(self, name) for name in type(self).model_fields if name != "database_url"]
+        return [*self.keys, *(value.get_secret_value() for value in values if isinstance(value, SecretStr))]
+
 
 class SettingsError(Exception):
     """The settings are unsafe or incomplete; one line per problem, none of which holds a value."""

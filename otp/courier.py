@@ -89,9 +89,13 @@ class Courier:
     async def _settle_orphan(self, delivery_id: str) -> None:
         await self._store.write(lambda tx: _orphan(tx, self._rules, delivery_id))
 
-    async def close(self, seconds: float) -> None:
-        """Begin nothing more; let what is at a messenger end."""
+    def stop_retrying(self) -> None:
+        """Begin no further attempts: the process is about to end."""
         self._closing.set()
+
+    async def close(self, seconds: float) -> None:
+        """Let what is at a messenger end."""
+        self.stop_retrying()
         await self._tasks.drain(seconds)
 
     # ---------------------------------------------------------------- one delivery

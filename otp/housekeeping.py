@@ -5,12 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from otp.courier import Courier
 from otp.delivery import Rules, finish, note_message
+from otp.jobs import Handler
 from otp.model import Job, MessageKind, Project, RequestStatus, SentMessage, Subscriber
-from otp.ports import Tx
+from otp.policy import SECOND_MS
+from otp.ports import Clock, Store, Tx
 
 BATCH: Final = 500
 """Rows of a kind that one transaction ends or removes: nobody waits long behind it."""
+SWEEP_MS: Final = 5 * SECOND_MS
+MORE_MS: Final = 100
+"""Between two batches when there is more to do."""
+
+
+def sweep(store: Store, clock: Clock, courier: Courier) -> Handler:
+    """The job that does what time asks for."""
+
+    async def once(_job: Job) -> int | None:
+        await courier.recover()
+        expired = await store.write(expire_requests)
+        removed = await store.write(purge)
+        return clock.now() + (MORE_MS if max(expired, removed) >= BATCH else SWEEP_MS)
+
+    return once
 
 
 async def expire_requests(tx: Tx) -> int:

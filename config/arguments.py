@@ -1,0 +1,101 @@
+"""What an operator can type, and how answers are printed. Standard library only: `--help` must be instant."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from typing import Any, Final
+
+from config import VERSION
+
+LONGEST_KEEP_HOURS: Final = 24 * 30
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="main.py", description="tapcode: one-time passwords through Telegram and MAX."
+    )
+    top.add_argument("--version", action="version", version=f"tapcode {VERSION}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("serve", help="the service; settings come from the environment or .env")
+    commands.add_parser("sandbox", help="the same service with simulated messengers and a page to try it in")
+    _project(commands.add_parser("project", help="create and manage projects"))
+    _webhooks(commands.add_parser("webhooks", help="webhook registration on the messengers"))
+    return top
+
+
+def _project(top: argparse.ArgumentParser) -> None:
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    create = verbs.add_parser("create", help="create a project; prints its id and, once only, its API key")
+    create.add_argument("--name", required=True)
+    create.add_argument("--description", default="")
+    listing = verbs.add_parser("list", help="list the projects")
+    update = verbs.add_parser("update", help="change a project's name or description")
+    update.add_argument("--name")
+    update.add_argument("--description")
+    rotate = verbs.add_parser(
+        "rotate-key", help="make a new API key; the old one dies at once, or later with --keep-old"
+    )
+    rotate.add_argument(
+        "--keep-old", metavar="24h", type=_hours, default=0, help="hours the old key goes on working"
+    )
+    disable = verbs.add_parser("disable", help="refuse every call of a project; its live codes die")
+    enable = verbs.add_parser("enable", help="undo disable")
+    delete = verbs.add_parser("delete", help="erase a project and all its data")
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+    for verb in (update, rotate, disable, enable, delete):
+        verb.add_argument("id", help="as `project list` shows it")
+    for verb in (create, listing, update, rotate, disable, enable, delete):
+        verb.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _webhooks(top: argparse.ArgumentParser) -> None:
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    register = verbs.add_parser("register", help="register this service's webhooks")
+    register.add_argument("--take-over", action="store_true", help="also remove those of others")
+    verbs.add_parser("show", help="show what is registered")
+    verbs.add_parser("remove", help="remove this service's webhooks")
+
+
+def _hours(typed: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,4})h", typed, re.ASCII)
+    if found is None or int(found[1]) > LONGEST_KEEP_HOURS:
+        raise argparse.ArgumentTypeError(f"a number of hours such as 24h (at most {LONGEST_KEEP_HOURS}h)")
+    return int(found[1])
+
+
+def as_command(given: argparse.Namespace) -> dict[str, Any]:
+    """What was typed, as the command that the owner of the store carries out."""
+    wanted = {name: value for name, value in vars(given).items() if value is not None and name != "command"}
+    wanted["group"] = given.command
+    if "keep_old" in wanted:
+        wanted["keep_old_hours"] = wanted.pop("keep_old")
+    return wanted
+
+
+def confirmed(given: argparse.Namespace) -> bool:
+    """Whether the operator means it, where that must be asked."""
+    if given.verb != "delete" or given.yes:
+        return True
+    if not sys.stdin.isatty():
+        return False
+    return input(f"Erase project {given.id} and all its data? Type yes: ").strip() == "yes"
+
+
+def show(given: argparse.Namespace, result: Any) -> None:
+    """Print an answer for people, or as JSON where that was asked for."""
+    if given.command == "webhooks":
+        print(json.dumps(result, ensure_ascii=False, indent=2))
+    elif given.json:
+        print(json.dumps(result, ensure_ascii=False))
+    elif isinstance(result, list):
+        for project in result:
+            print(f"{project['id']}  {'enabled ' if project['enabled'] else 'disabled'}  {project['name']}")
+    else:
+        for name, value in result.items():
+            print(f"{name}: {value}")
+        if "api_key" in result:
+            print("The key is shown only now. Keep it where your backend reads its secrets.", file=sys.stderr)
