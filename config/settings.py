@@ -81,7 +81,7 @@ def _secret_keys(value: SecretStr | None) -> SecretStr | None:
     for number, key in enumerate(_split(value), 1):
         if len(key) < SECRET_KEY_LENGTH:
             raise _refuse(
-                f"key {number} of the list is too short: {SECRET_KEY_LENGTH} characters or more are needed"
+                f"key {number} of the list has fewer than the {SECRET_KEY_LENGTH} characters it needs"
             )
     return value
 
@@ -187,16 +187,26 @@ class SettingsError(Exception):
 
 def load(command: Command, environ: Mapping[str, Any] | None = None) -> Settings:
     """Read and judge the settings for a command. `environ` overrides what is found. Raises `SettingsError`."""
+    given = dict(environ or {})
+    problems: list[str] = []
     try:
-        settings = Settings(**(environ or {}))
+        settings = Settings(**given)
     except ValidationError as error:
-        raise SettingsError(
-            [_line(found) for found in error.errors(include_input=False, include_url=False)]
-        ) from None
-    problems = list(_problems(settings, command))
+        found = error.errors(include_input=False, include_url=False)
+        problems = [_line(one) for one in found]
+        # Judge the rest all the same: an operator wants to hear of everything at once.
+        ill = {str(one["loc"][0]): Settings.model_fields[str(one["loc"][0])].default for one in found if one["loc"]}
+        settings = Settings(**{**given, **ill})
+    known = {line.partition(":")[0] for line in problems}
+    problems += [line for line in _problems(settings, command) if not known & set(_names(line))]
     if problems:
         raise SettingsError(problems)
     return settings
+
+
+def _names(line: str) -> list[str]:
+    """The settings that a line is about."""
+    return re.findall(r"[A-Z][A-Z_]+", line.partition(":")[0])
 
 
 def _line(error: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Final
 from otp.delivery import Rules, begin, record, settle_orphan, withdraw
 from otp.errors import StorageUnavailable
 from otp.events import DeliveryClaimed, Event
+from otp.lifecycle import UNDER_WAY
 from otp.model import Cause, Channel, Delivery, DeliveryState, MessageKind, Parcel, Refusal, SentMessage
 from otp.policy import ATTEMPT_TIMEOUT_MS, ORPHAN_MS, SECOND_MS
 from otp.ports import Clock, Messenger, Outcome, Store, Tx, Unknown
@@ -21,6 +22,7 @@ from otp.tasks import Tasks
 AT_ONCE: Final = 100
 """Calls of one messenger that may be open at once: a hanging one never takes what the other needs."""
 RECOVER_BATCH: Final = 200
+LOOK_AGAIN_MS: Final = 1 * SECOND_MS
 STRANDED_MS: Final = 5 * SECOND_MS
 """A claim that was due this long ago and is nobody's here was left behind by another process."""
 
@@ -106,9 +108,11 @@ class Courier:
                 step = await self._store.write(lambda tx: begin(tx, self._rules, delivery_id))
                 if isinstance(step, Parcel):
                     step = await self._attempt(step)
-            if step is None or step.state is not DeliveryState.CLAIMED:
+            if step is None or step.state not in UNDER_WAY:
                 return step
-            if not await self._wait_until(step.due_at):
+            # Due later, or in the hands of another process, which has until it counts as dead.
+            due_at = step.due_at if step.state is DeliveryState.CLAIMED else self._clock.now() + LOOK_AGAIN_MS
+            if not await self._wait_until(due_at):
                 return await self._stop(step)
 
     async def _attempt(self, parcel: Parcel) -> Delivery | None:
@@ -160,7 +164,7 @@ class Courier:
 
     async def _stop(self, delivery: Delivery) -> Delivery | None:
         """At shutdown: `/send` is told that nothing was sent, so nothing may be sent later; a tap waits for the restart."""
-        if delivery.cause is not Cause.SEND:
+        if delivery.cause is not Cause.SEND or delivery.state is not DeliveryState.CLAIMED:
             return delivery
         return await self._store.write(lambda tx: _give_up(tx, self._rules, delivery.id))
 

@@ -145,6 +145,8 @@ async def _seed(
 async def begin(tx: Tx, rules: Rules, delivery_id: str) -> Parcel | Delivery | None:
     """Begin an attempt and return what is to be handed over; or the delivery as it is, when none is due now."""
     delivery = await tx.delivery(delivery_id)
+    if await settle_orphan(tx, rules, delivery) is None:
+        return await tx.delivery(delivery_id)
     if delivery is None or delivery.state is not DeliveryState.CLAIMED:
         return delivery
     project = await tx.project(delivery.project_id)

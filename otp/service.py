@@ -303,7 +303,7 @@ def _raise_unless_accepted(delivery: Delivery | None) -> None:
     """Say in the API's words what became of a delivery."""
     if delivery is not None and delivery.state is DeliveryState.ACCEPTED:
         return
-    if delivery is not None and delivery.state is DeliveryState.UNKNOWN:
+    if delivery is not None and delivery.state in (DeliveryState.UNKNOWN, DeliveryState.ATTEMPTING):
         raise DeliveryUnknown(
             "The messenger did not say whether it took the message. The code may have arrived: "
             "let the person try it or ask again."

@@ -246,7 +246,8 @@ class Simulator(ABC):
         """Until the condition on chats and calls holds; raises TimeoutError when that takes too long."""
         async with asyncio.timeout(seconds):
             while not condition():
-                await self._activity.wait(seconds)
+                if not await self._activity.wait(seconds):
+                    raise TimeoutError("closed, or nothing happened any more")
 
     async def close(self) -> None:
         """Cancel the deliveries under way and release whatever call is held up."""

@@ -55,8 +55,16 @@ class _Connection(aiosqlite.Connection):
     """aiosqlite's thread and queue, with whole functions instead of single statements."""
 
     async def start(self) -> None:
-        """Start the thread and connect on it."""
-        _ = await self
+        """Start the thread and connect on it; a failed connection leaves no thread behind."""
+        try:
+            _ = await self
+        except BaseException:
+            await self.ended()
+            raise
+
+    async def ended(self) -> None:
+        """Wait until the thread is gone: it speaks to the loop, which must not close before."""
+        await asyncio.to_thread(self._thread.join, DEADLINE_S)
 
     async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on the thread. A cancelled caller does not stop it."""
@@ -85,9 +93,13 @@ class SqliteStore:
         connection = _Connection(lambda: _connect(path), iter_chunk_size=64)
         try:
             await connection.start()
-            await connection.call(lambda database: _prepare(database, path, load(migrations)))
+            try:
+                await connection.call(lambda database: _prepare(database, path, load(migrations)))
+            except BaseException:
+                await connection.close()
+                await connection.ended()
+                raise
         except (sqlite3.Error, OSError, StorageUnusable) as error:
-            await _discard(connection)
             raise StorageUnusable(f"can't use the database {path}: {error}") from error
         store = cls(connection, clock)
         noted = await store.read(lambda tx: tx.fact(CLOCK_FACT))
@@ -106,6 +118,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         await self._connection.close()
+        await self._connection.ended()
 
     async def _run(self, begin: str, work: Work[T]) -> T:
         deadline = monotonic() + DEADLINE_S
@@ -226,9 +239,3 @@ def _statements(script: str) -> list[str]:
             found.append(waiting)
             waiting = ""
     return found
-
-
-async def _discard(connection: _Connection) -> None:
-    stopping = connection.stop()
-    if stopping is not None:
-        await stopping

@@ -1,0 +1,92 @@
+"""Fakes of what the domain needs from outside: time that stands still, randomness from a seed, a scripted messenger."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from otp.model import Parcel
+from otp.ports import Accepted, Outcome
+
+START = 1_800_000_000_000
+"""When every test begins, in ms since the epoch."""
+
+
+class FakeClock:
+    """Moves only when it is told to, and wakes those who slept until then."""
+
+    def __init__(self, now: int = START) -> None:
+        self._now = now
+        self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+
+    def now(self) -> int:
+        return self._now
+
+    def never_before(self, at: int) -> None:
+        self._now = max(self._now, at)
+
+    def set(self, at: int) -> None:
+        """Go anywhere, backwards too."""
+        self._now = at
+
+    def advance(self, *, ms: int = 0, seconds: float = 0, minutes: float = 0) -> None:
+        """Move forward."""
+        self._now += ms + round(seconds * 1000) + round(minutes * 60_000)
+        while self._sleepers and self._sleepers[0][0] <= self._now:
+            future = heapq.heappop(self._sleepers)[2]
+            if not future.done():
+                future.set_result(None)
+
+    async def sleep(self, seconds: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._now + round(seconds * 1000), next(self._order), future))
+        await future
+
+
+class SeededRandomness:
+    """Looks random, repeats itself in every run."""
+
+    def __init__(self, seed: str = "seed") -> None:
+        self._blocks = (sha256(f"{seed}:{n}".encode()).digest() for n in itertools.count())
+
+    def bytes(self, count: int) -> bytes:
+        found = b""
+        while len(found) < count:
+            found += next(self._blocks)
+        return found[:count]
+
+    def text(self, length: int) -> str:
+        alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+        return "".join(alphabet[byte % 62] for byte in self.bytes(length))
+
+    def uuid(self) -> str:
+        raw = self.bytes(16).hex()
+        return f"{raw[:8]}-{raw[8:12]}-4{raw[13:16]}-8{raw[17:20]}-{raw[20:32]}"
+
+
+@dataclass
+class FakeMessenger:
+    """Takes parcels as a script says: an outcome, or a callable that makes one; `Accepted` when the script is over."""
+
+    script: list[Outcome | Callable[[Parcel], Outcome]] = field(default_factory=list)
+    parcels: list[Parcel] = field(default_factory=list)
+    hold: asyncio.Event | None = None
+    """While set to an event, attempts wait for it."""
+
+    async def hand_over(self, parcel: Parcel, timeout_ms: int) -> Outcome:
+        assert timeout_ms > 0
+        self.parcels.append(parcel)
+        if self.hold is not None:
+            await self.hold.wait()
+        step = self.script.pop(0) if self.script else Accepted(f"m{len(self.parcels)}")
+        return step(parcel) if callable(step) else step
+
+    @property
+    def codes(self) -> list[str]:
+        """The digits handed over, oldest first."""
+        return [parcel.digits for parcel in self.parcels]
