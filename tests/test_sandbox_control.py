@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiogram.types import InlineKeyboardMarkup
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -87,7 +88,7 @@ async def test_a_message_of_the_bots_is_shown_and_its_buttons_work(page: Page) -
         TELEGRAM_USER,
         "<code>1234</code>",
         parse_mode="HTML",
-        reply_markup={"inline_keyboard": [BUTTONS["telegram"]]},
+        reply_markup=InlineKeyboardMarkup.model_validate({"inline_keyboard": [BUTTONS["telegram"]]}),
     )
     said, sent = (await page.phone("telegram"))["messages"]
     assert (said["author"], said["text"]) == ("person", "hello")
@@ -251,17 +252,18 @@ async def test_a_body_that_is_no_json_object_is_refused(page: Page, body: bytes)
     assert (await answer.json())["error"]
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Content-Type": "text/plain"},
-        {"Content-Type": "application/x-www-form-urlencoded"},
-        {"Content-Type": "application/json", "Content-Encoding": "deflate"},
-    ],
-)
-async def test_a_body_that_a_foreign_site_could_send_is_refused(page: Page, headers: dict[str, str]) -> None:
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded"])
+async def test_a_body_that_a_foreign_site_could_send_is_refused(page: Page, kind: str) -> None:
     """Only JSON by name, which a browser sends to another origin only after asking."""
+    headers = {"Content-Type": kind}
     answer = await page.client.post("/sandbox/telegram/say", data=b'{"text": "x"}', headers=headers)
+    assert answer.status == 400
+    assert (await page.phone("telegram"))["messages"] == []
+
+
+async def test_a_compressed_body_is_refused(page: Page) -> None:
+    """Nobody needs one here, and a broken one would be an error of its own kind."""
+    answer = await page.client.post("/sandbox/telegram/say", json={"text": "x"}, compress="deflate")
     assert answer.status == 400
     assert (await page.phone("telegram"))["messages"] == []
 
@@ -328,8 +330,7 @@ async def test_nothing_else_is_served(page: Page, static: Path, name: str) -> No
 
 async def test_a_missing_page_is_not_found(page: Page, static: Path) -> None:
     """404 instead of an error when the files are not there."""
-    assert list(static.iterdir()) == []
-    assert (await page.client.get("/")).status == 404
+    assert (await page.client.get("/")).status == 404, static
 
 
 async def test_the_state_is_not_stored(page: Page) -> None:

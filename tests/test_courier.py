@@ -1,0 +1,214 @@
+"""Crashes and restarts: what another process left behind is taken up or settled."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+import pytest
+
+from otp.courier import Courier
+from otp.delivery import begin, claim
+from otp.errors import SendInProgress, StorageUnavailable
+from otp.model import Cause, Channel, Delivery, DeliveryState, Parcel, RequestStatus
+from otp.policy import ORPHAN_MS
+from otp.ports import Accepted, NotSent, Outcome, Store, Tx, Work
+from tests.fakes import FakeClock
+from tests.world import LOGIN, World
+
+T = TypeVar("T")
+
+
+async def claimed_by_a_dead_process(world: World, sub_id: str, *, attempting: bool) -> Delivery:
+    """A delivery as a crash leaves it: claimed, or in the middle of its attempt."""
+
+    async def work(tx: Tx) -> Delivery:
+        sub = await tx.subscriber_by_id(sub_id)
+        assert sub is not None
+        made = await claim(tx, world.rules, sub, LOGIN, Cause.SEND)
+        tx.events.clear()  # type: ignore[attr-defined]  # nobody is there to hear of it
+        assert isinstance(made, Delivery)
+        if attempting:
+            assert isinstance(await begin(tx, world.rules, made.id), Parcel)
+        return made
+
+    return await world.store.write(work)
+
+
+async def state_of(world: World, delivery: Delivery) -> DeliveryState:
+    """Where a delivery stands."""
+    found = await world.store.read(lambda tx: tx.delivery(delivery.id))
+    assert found is not None
+    return found.state
+
+
+async def test_a_claim_left_behind_is_sent_at_restart(world: World) -> None:
+    """Once, and its code is good."""
+    sub = await world.subscribe()
+    left = await claimed_by_a_dead_process(world, sub, attempting=False)
+    await world.courier.recover(at_start=True)
+    await world.courier.recover(at_start=True)
+    await world.settle()
+    assert await state_of(world, left) is DeliveryState.ACCEPTED
+    assert len(world.telegram.parcels) == 2
+    assert (await world.verify(sub, world.telegram.codes[-1])).reason is None
+
+
+async def test_a_claim_too_old_is_not_sent_any_more(world: World, clock: FakeClock) -> None:
+    """`/send` promised 15 seconds."""
+    sub = await world.subscribe()
+    left = await claimed_by_a_dead_process(world, sub, attempting=False)
+    clock.advance(seconds=15)
+    await world.courier.recover(at_start=True)
+    await world.settle()
+    assert await state_of(world, left) is DeliveryState.REFUSED
+    assert len(world.telegram.parcels) == 1
+
+
+async def test_an_attempt_left_behind_is_unknown_after_20_seconds(world: World, clock: FakeClock) -> None:
+    """Never sent again by us; its code is active, since it may have arrived."""
+    sub = await world.subscribe()
+    left = await claimed_by_a_dead_process(world, sub, attempting=True)
+    code = world.rules.keys.digits(left.seed)
+    assert code is not None
+    clock.advance(ms=ORPHAN_MS - 1)
+    await world.courier.recover(at_start=True)
+    assert await state_of(world, left) is DeliveryState.ATTEMPTING
+    clock.advance(ms=1)
+    await world.courier.recover()
+    await world.settle()
+    assert await state_of(world, left) is DeliveryState.UNKNOWN
+    assert len(world.telegram.parcels) == 1
+    assert (await world.verify(sub, code)).reason is None
+
+
+async def test_a_caller_is_told_how_long_an_orphan_may_take(world: World, clock: FakeClock) -> None:
+    """`Retry-After` counts down to the 20 seconds; then the next send goes through without any sweep."""
+    sub = await world.subscribe()
+    await claimed_by_a_dead_process(world, sub, attempting=True)
+    clock.advance(seconds=5)
+    with pytest.raises(SendInProgress) as told:
+        await world.service.send(world.caller, sub, LOGIN)
+    assert told.value.retry_after == 15
+    clock.advance(seconds=15)
+    assert await world.service.send(world.caller, sub, LOGIN) == 300
+
+
+async def test_a_running_process_takes_up_what_another_one_left(world: World, clock: FakeClock) -> None:
+    """A claim that was due five seconds ago is nobody's."""
+    sub = await world.subscribe()
+    left = await claimed_by_a_dead_process(world, sub, attempting=False)
+    await world.courier.recover()
+    await world.settle()
+    assert await state_of(world, left) is DeliveryState.CLAIMED
+    clock.advance(seconds=5)
+    await world.courier.recover()
+    await world.settle()
+    assert await state_of(world, left) is DeliveryState.ACCEPTED
+
+
+async def test_an_outcome_that_comes_after_the_verdict_changes_nothing(
+    world: World, clock: FakeClock
+) -> None:
+    """A process that slept for a minute finds its attempt settled as unknown."""
+    sub = await world.subscribe()
+    world.telegram.hold = asyncio.Event()
+    sending = asyncio.ensure_future(world.service.send(world.caller, sub, LOGIN))
+    await world.settle()
+    clock.advance(seconds=60)
+    twin = Courier(world.store, world.rules, clock, {Channel.TELEGRAM: world.telegram}, world.failures.append)
+    await twin.recover()
+    await twin.close(0)
+    world.telegram.hold.set()
+    with pytest.raises(Exception, match="may have arrived"):
+        await sending
+
+
+async def test_shutdown_lets_what_is_at_the_messenger_end(world: World) -> None:
+    """The caller gets its answer, nothing is doubled or lost."""
+    sub = await world.subscribe()
+    world.telegram.hold = asyncio.Event()
+    sending = asyncio.ensure_future(world.service.send(world.caller, sub, LOGIN))
+    await world.settle()
+    closing = asyncio.ensure_future(world.courier.close(5))
+    await world.settle()
+    world.telegram.hold.set()
+    await closing
+    assert await sending == 300
+
+
+async def test_shutdown_settles_a_waiting_send_and_leaves_a_waiting_tap(
+    world: World, clock: FakeClock
+) -> None:
+    """A caller who hears that nothing was sent gets nothing later; a tap is sent after the restart."""
+    sub = await world.subscribe()
+    request_id = await world.request()
+    world.telegram.script = [NotSent()]
+    await world.taps.open(world.update(), request_id)
+    await world.settle()
+    await world.courier.close(1)
+    waiting = (await world.deliveries(request_id))[0]
+    assert waiting.state is DeliveryState.CLAIMED
+    clock.advance(seconds=2)
+    heir = Courier(world.store, world.rules, clock, {Channel.TELEGRAM: world.telegram}, world.failures.append)
+    await heir.recover(at_start=True)
+    await world.settle()
+    assert (await world.service.status(world.caller, request_id)).status is RequestStatus.SENT
+    await heir.close(1)
+    assert sub
+
+
+async def test_a_bug_while_handing_over_is_an_unknown_outcome(world: World) -> None:
+    """The message may have gone out before our own code failed."""
+    sub = await world.subscribe()
+
+    def bug(_parcel: Parcel) -> Outcome:
+        raise ZeroDivisionError
+
+    world.telegram.script = [bug]
+    with pytest.raises(Exception, match="may have arrived"):
+        await world.service.send(world.caller, sub, LOGIN)
+    assert [type(error) for error in world.failures] == [ZeroDivisionError]
+    world.failures.clear()
+
+
+async def test_an_outcome_is_written_as_soon_as_the_store_takes_it(
+    world: World, clock: FakeClock, store: Store
+) -> None:
+    """The disk is full for three seconds right after the messenger took the message."""
+    sub = await world.subscribe()
+    failing = FailingStore(store)
+    courier = Courier(failing, world.rules, clock, {Channel.TELEGRAM: world.telegram}, world.failures.append)
+    left = await claimed_by_a_dead_process(world, sub, attempting=False)
+
+    def fill_up(_parcel: Parcel) -> Outcome:
+        failing.times = 3
+        return Accepted("m9")
+
+    world.telegram.script = [fill_up]
+    task = courier.set_out(left.id, Channel.TELEGRAM)
+    assert task is not None
+    for _ in range(3):
+        await world.settle()
+        clock.advance(seconds=1)
+    settled = await task
+    assert settled is not None
+    assert settled.state is DeliveryState.ACCEPTED
+    assert (await world.verify(sub, world.telegram.codes[-1])).reason is None
+
+
+class FailingStore:
+    """A store whose next writes fail."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.times = 0
+
+    async def write(self, work: Work[T]) -> T:
+        if self.times:
+            self.times -= 1
+            raise StorageUnavailable("full")
+        return await self._store.write(work)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
