@@ -63,6 +63,11 @@ class Replies:
         self._limit = limit
         self._tasks = Tasks(failed, AT_ONCE)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return self._tasks.idle
+
     def give(self, replies: Sequence[Reply]) -> None:
         """Begin with each reply; return at once."""
         for reply in replies:

@@ -63,6 +63,11 @@ class _Session(AiohttpSession):
         super().__init__(api=api, limit=CONNECTIONS, timeout=CALL_SECONDS)
         self._http_proxy = http_proxy
 
+    async def close(self) -> None:
+        """Without aiogram's pause: aiohttp waits for the ends of TLS connections itself."""
+        if self._session is not None and not self._session.closed:
+            await self._session.close()
+
     async def make_request(
         self, bot: Bot, method: TelegramMethod[TelegramType], timeout: int | None = None
     ) -> TelegramType:

@@ -18,6 +18,11 @@ class Tasks:
         self._limit = limit
         self._running: set[asyncio.Task[Any]] = set()
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs."""
+        return not self._running
+
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T] | None:
         """Run in the background; None (and nothing runs) when too much is running already."""
         if len(self._running) >= self._limit:

@@ -1,0 +1,219 @@
+"""The whole service on loopback, with simulated messengers, people and a site: what end-to-end tests stand on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+import main
+from config.settings import Settings, load
+from otp.model import Mode
+from sandbox.demo import PUBLIC_URL, Demo
+from sandbox.simulator import Simulator
+from sandbox.wire import ChatMessage
+from storage import open_store
+from tests.fakes import FakeClock, SeededRandomness
+
+SECRET_KEYS = "first-key-of-the-tests-" + "x" * 20
+
+
+@dataclass
+class Answer:
+    """An HTTP answer, read."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.text)
+
+
+@dataclass
+class Someone:
+    """A person with one messenger, who acts by what is on the screen."""
+
+    sim: Simulator
+    user_id: int
+    running: Running
+
+    async def open(self, link: str) -> bool:
+        """Follow a deep link; whether the messenger told the bot."""
+        told = self.sim.open_link(self.user_id, link)
+        await self.running.quiet()
+        return told
+
+    async def say(self, text: str) -> None:
+        """Write to the bot."""
+        self.sim.say(self.user_id, text)
+        await self.running.quiet()
+
+    async def press(self, label: str) -> None:
+        """Press the newest button whose label begins so."""
+        for message in reversed(self.screen):
+            for row, buttons in enumerate(message.buttons):
+                for column, button in enumerate(buttons):
+                    if button.label.startswith(label):
+                        self.sim.press(self.user_id, message.id, row, column)
+                        await self.running.quiet()
+                        return
+        raise AssertionError(f"no button {label!r} on the screen: {self.labels}")
+
+    @property
+    def screen(self) -> list[ChatMessage]:
+        """The bot's messages as they are now, oldest first."""
+        return [message for message in self.sim.chat(self.user_id) if message.author == "bot"]
+
+    @property
+    def last(self) -> str:
+        """The newest message of the bot."""
+        return self.screen[-1].text
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of all buttons on the screen."""
+        return [button.label for message in self.screen for row in message.buttons for button in row]
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes on the screen, oldest first."""
+        found = [re.fullmatch(r"\d{4,8}", message.text.split("\n")[0], re.ASCII) for message in self.screen]
+        return [match[0] for match in found if match]
+
+    @property
+    def popups(self) -> list[str]:
+        """The popups shown so far."""
+        return self.sim.popups(self.user_id)
+
+
+@dataclass
+class Running:
+    """A service that runs, seen from outside."""
+
+    service: main.Service
+    demo: Demo
+    clock: FakeClock
+    url: str
+    http: aiohttp.ClientSession
+    api_key: str
+    settings: Settings
+    people: int = 100
+    failures: list[object] = field(default_factory=list)
+
+    def someone(self, channel: str = "telegram", language: str = "en") -> Someone:
+        """A new person."""
+        sim: Simulator = self.demo.telegram if channel == "telegram" else self.demo.max
+        self.people += 1
+        sim.person(self.people, language=language)
+        return Someone(sim, self.people, self)
+
+    async def call(self, method: str, path: str, body: Any = None, **options: Any) -> Answer:
+        """An HTTP call with the project's key."""
+        headers = {"Authorization": f"Bearer {self.api_key}", **options.pop("headers", {})}
+        if body is not None:
+            options["data"], headers["Content-Type"] = json.dumps(body).encode(), "application/json"
+        headers = {name: value for name, value in headers.items() if value is not None}
+        async with self.http.request(method, self.url + path, headers=headers, **options) as answer:
+            return Answer(answer.status, answer.headers.copy(), await answer.text())
+
+    async def request(self, **fields: Any) -> dict[str, Any]:
+        """Create a request."""
+        answer = await self.call("POST", "/v1/otp/request", fields)
+        assert answer.status == 200, answer
+        return dict(answer.json)
+
+    async def status(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The status of a request."""
+        return dict((await self.call("GET", f"/v1/otp/request/{request['request_id']}/status")).json)
+
+    async def verify(self, subscriber_id: str, code: str, **fields: Any) -> dict[str, Any]:
+        """Judge a guess."""
+        body = {"subscriber_id": subscriber_id, "code": code, **fields}
+        return dict((await self.call("POST", "/v1/otp/verify", body)).json)
+
+    async def subscriber(self, person: Someone) -> str:
+        """Bring a person through consent; the subscriber's id."""
+        request = await self.request()
+        await person.open(request[f"{person.sim.channel}_link"])
+        await person.press(
+            {"en": "Get the code", "ru": "Получить код"}["ru" if "Отмена" in person.labels else "en"]
+        )
+        return str((await self.status(request))["subscriber_id"])
+
+    async def quiet(self) -> None:
+        """Until every update had its answer and all that follows from it was done."""
+        for _ in range(3):
+            await self.demo.telegram.settled()
+            await self.demo.max.settled()
+            for _ in range(3):
+                await self.service.store.read(_nothing)
+                await asyncio.sleep(0)
+            async with asyncio.timeout(10):
+                while not self._idle():
+                    await asyncio.sleep(0)
+
+    def _idle(self) -> bool:
+        calls = [*self.demo.telegram.calls, *self.demo.max.calls]
+        return self.service.replies.idle and all(call.status is not None for call in calls)
+
+
+async def _nothing(_tx: object) -> None:
+    return None
+
+
+@asynccontextmanager
+async def running(store_url: str = "sqlite:///:memory:", **settings: Any) -> AsyncIterator[Running]:
+    """Start everything; settings override the defaults, None takes one away."""
+    clock, randomness = FakeClock(), SeededRandomness()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        demo = Demo(url, clock.now)
+        await demo.start()
+        given = {
+            "secret_keys": SECRET_KEYS,
+            "public_url": PUBLIC_URL,
+            "telegram_bot_token": demo.telegram_token,
+            "max_bot_token": demo.max_token,
+            "telegram_api_url": demo.telegram_url,
+            "max_api_url": demo.max_url,
+            "send_limit": 1000,
+            **settings,
+        }
+        loaded = load("cli", given)
+        store = await open_store(store_url, clock)
+        service = main.build_app(
+            loaded,
+            store=store,
+            clock=clock,
+            randomness=randomness,
+            mode=Mode.LIVE,
+            skins=main.make_skins(loaded),
+        )
+        runner = web.AppRunner(service.app, access_log=None, auto_decompress=False, shutdown_timeout=1)
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        try:
+            made = await service.projects.create("Ромашка Shop", "flowers & <gifts>")
+            await service.begin()
+            async with aiohttp.ClientSession() as http:
+                one = Running(service, demo, clock, url, http, made.api_key, loaded)
+                await demo.telegram.until(lambda: all(service.registration.names().values()))
+                await one.quiet()
+                yield one
+        finally:
+            service.courier.stop_retrying()
+            await runner.cleanup()
+            await service.end()
+            await demo.close()

@@ -1,0 +1,242 @@
+"""Whole conversations over the wire, with aiogram and maxapi for real, on both messengers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+
+from sandbox.wire import Fault
+from tests.running import Running, running
+
+CHANNELS = ("telegram", "max")
+SEND = {"telegram": "sendMessage", "max": "POST /messages"}
+ANSWER = {"telegram": "answerCallbackQuery|editMessageText", "max": "POST /answers|PUT /messages"}
+
+
+@pytest.fixture
+async def run() -> AsyncIterator[Running]:
+    """A running service."""
+    async with running() as made:
+        yield made
+        assert made.demo.telegram.violations == []
+        assert made.demo.max.violations == []
+
+
+def link(request: dict[str, str], channel: str) -> str:
+    """The deep link of a channel."""
+    return request[f"{channel}_link"]
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("language", ["en", "ru"])
+async def test_the_whole_flow(run: Running, channel: str, language: str) -> None:
+    """Link, question, one tap, code, verified; every sentence in the person's language."""
+    person = run.someone(channel, language)
+    request = await run.request()
+    assert await run.status(request) == {"status": "pending"}
+    await person.open(link(request, channel))
+    assert person.last.startswith("Ромашка Shop\nflowers & <gifts>\n")
+    assert bool(re.search("[а-яё]", person.last.replace("Ромашка", ""))) is (language == "ru")
+    await person.press("Получить код" if language == "ru" else "Get the code")
+    status = await run.status(request)
+    assert (status["status"], status["channel"]) == ("sent", channel)
+    code = person.codes[-1]
+    copies = [button.value for row in person.screen[-1].buttons for button in row if button.kind == "copy"]
+    assert copies == [code]
+    assert len(person.screen) == 2
+    verdict = await run.verify(status["subscriber_id"], code, request_id=request["request_id"])
+    assert verdict == {"verified": True}
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_cancel(run: Running, channel: str) -> None:
+    """The question becomes its outcome, without buttons."""
+    person, request = run.someone(channel), await run.request()
+    await person.open(link(request, channel))
+    await person.press("Cancel")
+    assert await run.status(request) == {"status": "cancelled"}
+    assert "Cancelled" in person.last
+    assert person.labels == []
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_a_subscriber_gets_the_code_and_a_warning(run: Running, channel: str) -> None:
+    """No question; MAX stays silent on the link, so the id is typed."""
+    person = run.someone(channel)
+    sub = await run.subscriber(person)
+    request = await run.request()
+    if not await person.open(link(request, channel)):
+        await person.say(f"  OTP_{request['request_id']} ")
+    assert "do not give the code to anyone" in person.last
+    assert (await run.status(request))["subscriber_id"] == sub
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("typed", ["otp_{id}", "/start otp_{id}", "{link}", " {link}\n"])
+async def test_typing_is_as_good_as_opening(run: Running, channel: str, typed: str) -> None:
+    """The way in when a messenger swallows a link's payload."""
+    person, request = run.someone(channel), await run.request()
+    await person.say(typed.format(id=request["request_id"], link=link(request, channel)))
+    assert "Get the code" in person.labels
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_an_old_button_says_why_nothing_happens(run: Running, channel: str) -> None:
+    """A popup, and the message is brought up to date."""
+    person, request = run.someone(channel), await run.request()
+    await person.open(link(request, channel))
+    run.clock.advance(minutes=16)
+    await person.press("Get the code")
+    assert "time of this link is over" in person.popups[-1]
+    assert person.screen[0].text == person.popups[-1]
+    assert person.labels == []
+    assert await run.status(request) == {"status": "expired"}
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_stop_lists_and_leaves(run: Running, channel: str) -> None:
+    """A button for each subscription; then nothing reaches the person any more."""
+    person = run.someone(channel)
+    sub = await run.subscriber(person)
+    await person.say("/stop")
+    await person.press("Ромашка")
+    assert "You have left" in person.last
+    answer = await run.call("POST", "/v1/otp/send", {"subscriber_id": sub})
+    assert (answer.status, answer.json["code"]) == (404, "subscriber_not_found")
+    await person.say("/stop")
+    assert "not subscribed to any site" in person.last
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_blocking_unsubscribes_and_coming_back_asks_again(run: Running, channel: str) -> None:
+    """The same subscriber as before."""
+    person = run.someone(channel)
+    sub = await run.subscriber(person)
+    person.sim.block(person.user_id)
+    await run.quiet()
+    assert (await run.call("POST", "/v1/otp/send", {"subscriber_id": sub})).status == 404
+    person.sim.unblock(person.user_id)
+    await run.quiet()
+    assert (await run.call("POST", "/v1/otp/send", {"subscriber_id": sub})).status == 404
+    assert await run.subscriber(person) == sub
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("text", ["/start", "/help", "hello", "/unknown", "x" * 3000, "😀", "123456"])
+async def test_anything_else_gets_one_helpful_answer(run: Running, channel: str, text: str) -> None:
+    """Who this is and how to get a code."""
+    person = run.someone(channel)
+    await person.say(text)
+    assert len(person.screen) == 1
+    assert "one-time codes" in person.last
+    assert "otp_" in person.last
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize(
+    "text", ["otp_", "otp_" + "A" * 16, "otp_../x", "/start otp_x", "/start login_abc", "otp_%00"]
+)
+async def test_a_wrong_id_gets_one_sentence(run: Running, channel: str, text: str) -> None:
+    """Never a code, never a question."""
+    person = run.someone(channel)
+    await person.say(text)
+    assert len(person.screen) == 1
+    assert person.labels == []
+
+
+async def test_many_words_get_silence(run: Running) -> None:
+    """Above 20 answers in a minute a person is heard and not answered; a minute later they are."""
+    person = run.someone()
+    for _ in range(25):
+        person.sim.say(person.user_id, "/start")
+    await run.quiet()
+    assert len(person.screen) == 20
+    request = await run.request()
+    await person.open(request["telegram_link"])
+    assert "Get the code" in person.labels
+    run.clock.advance(minutes=1)
+    await person.say("/help")
+    assert "one-time codes" in person.last
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_a_failing_answer_or_edit_does_not_matter(run: Running, channel: str) -> None:
+    """The code comes, once."""
+    person, request = run.someone(channel), await run.request()
+    await person.open(link(request, channel))
+    person.sim.faults.append(Fault(method=ANSWER[channel], times=5, status=400))
+    await person.press("Get the code")
+    assert (await run.status(request))["status"] == "sent"
+    assert len(person.codes) == 1
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_send_again_after_a_lost_answer(run: Running, channel: str, when: str) -> None:
+    """Pending with an offer; one press brings the same code and `sent`."""
+    person, request = run.someone(channel), await run.request()
+    await person.open(link(request, channel))
+    person.sim.faults.append(Fault(method=SEND[channel], status=500, when=when))  # type: ignore[arg-type]
+    await person.press("Get the code")
+    assert await run.status(request) == {"status": "pending"}
+    arrived = len(person.codes)
+    assert arrived == (1 if when == "after" else 0)
+    await person.press("Send again")
+    status = await run.status(request)
+    assert status["status"] == "sent"
+    assert len(person.codes) == arrived + 1
+    assert len(set(person.codes)) == 1
+    assert await run.verify(status["subscriber_id"], person.codes[-1]) == {"verified": True}
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_a_locked_person_is_told_once_and_can_unlock(run: Running, channel: str) -> None:
+    """One message at the lock; /help shows Unlock too; Unlock gives a fresh start."""
+    async with running(guess_budget=3) as strict:
+        person = strict.someone(channel)
+        sub = await strict.subscriber(person)
+        wrong = "1" * 6 if person.codes[-1] != "1" * 6 else "2" * 6
+        for _ in range(3):
+            await strict.verify(sub, wrong)
+        assert (await strict.verify(sub, wrong))["reason"] == "locked"
+        await person.sim.until(lambda: "3 wrong codes" in person.last)
+        assert len(person.screen) == 3
+        await person.say("/help")
+        assert any(label.startswith("Unlock: ") for label in person.labels)
+        request = await strict.request()
+        await person.say(f"otp_{request['request_id']}")
+        await person.press("Unlock, get")
+        assert (await strict.status(request))["status"] == "sent"
+        assert await strict.verify(sub, person.codes[-1]) == {"verified": True}
+
+
+async def test_a_group_hears_nothing(run: Running) -> None:
+    """Outside a private dialog the bot is silent, and no button works."""
+    before = len(run.demo.telegram.calls)
+    group = {"id": -100, "type": "group", "title": "g"}
+    ann = {"id": 7, "is_bot": False, "first_name": "Ann"}
+    for number, update in enumerate(
+        (
+            {"message": {"message_id": 1, "date": 1, "chat": group, "from": ann, "text": "/start"}},
+            {
+                "callback_query": {
+                    "id": "1",
+                    "from": ann,
+                    "chat_instance": "1",
+                    "data": "leave:x",
+                    "message": {"message_id": 1, "date": 1, "chat": group},
+                }
+            },
+        )
+    ):
+        answer = await run.call(
+            "POST",
+            "/webhooks/telegram",
+            {"update_id": number + 1, **update},
+            headers={"X-Telegram-Bot-Api-Secret-Token": run.demo.telegram.webhooks[0].secret or ""},
+        )
+        assert answer.status == 200
+    await run.quiet()
+    assert len(run.demo.telegram.calls) == before
