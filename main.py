@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from config import VERSION
 from config.arguments import as_command, confirmed, parser, show
-from config.settings import Settings, SettingsError, load
+from config.settings import Settings, SettingsError, defaults_but, load
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -274,12 +274,12 @@ async def listen(
         await runner.cleanup()
 
 
-async def own(database: str) -> Any:
+async def own(database: str, stop: asyncio.Event) -> Any:
     """The lock of a database file, waiting for an owner that is about to go. Raises `StartError`."""
     from storage.ownership import FileLock
 
     lock = FileLock(database)
-    if not await lock.acquire_within(LOCK_SECONDS):
+    if not await lock.acquire_within(LOCK_SECONDS, stop):
         raise StartError(
             f"another process serves the database {database} (waited {LOCK_SECONDS} s)", EXIT_BUSY
         )
@@ -308,7 +308,7 @@ async def serve(settings: Settings) -> None:
     stop, clock = stop_on_signals(), SystemClock()
     url = settings.database_url.get_secret_value()
     database = sqlite_path(url)
-    lock = await own(database) if database else None
+    lock = await own(database, stop) if database else None
     try:
         store = await open_store(url, clock)
         skins = make_skins(settings)
@@ -360,15 +360,14 @@ async def sandbox(settings: Settings) -> None:
     from storage import SQLITE, open_store
 
     stop, clock, randomness = stop_on_signals(), SystemClock(), SystemRandomness()
-    lock = await own(SANDBOX_DATABASE)
+    lock = await own(SANDBOX_DATABASE, stop)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     demo = Demo(f"http://{host}:{settings.port}", clock.now)
     try:
         for suffix in ("", "-wal", "-shm"):
             Path(SANDBOX_DATABASE + suffix).unlink(missing_ok=True)
         await demo.start()
-        wired = load(
-            "cli",
+        wired = defaults_but(
             {
                 "secret_keys": randomness.text(48),
                 "public_url": PUBLIC_URL,

@@ -5,8 +5,6 @@ The socket is the file system's: whoever may open it (mode 0600) may do everythi
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
+from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, UnixConnector, web
 
 from otp.errors import InvalidField, OtpError
 from otp.model import Project
@@ -54,6 +52,8 @@ async def _verbs(projects: Projects, command: Command) -> Any:
     if _UUID.fullmatch(project_id) is None:
         raise Refused("the id of a project is a UUID, as `project list` shows it")
     if verb == "update":
+        if command.get("name") is None and command.get("description") is None:
+            raise Refused("say what to change: --name or --description")
         return _plain(await projects.update(project_id, command.get("name"), command.get("description")))
     if verb == "rotate-key":
         return _with_key(await projects.rotate_key(project_id, int(command.get("keep_old_hours", 0))))
@@ -101,11 +101,15 @@ class AdminServer:
 
     async def _command(self, request: web.Request) -> web.StreamResponse:
         command = await request.json()
+        named = {"command": command.get("group"), "verb": command.get("verb"), "project": command.get("id")}
         try:
             result = await self._perform(command)
         except Refused as error:
             return web.json_response({"error": str(error)}, status=400)
-        log.info("admin.command", command=command.get("group"), verb=command.get("verb"))
+        except Exception as error:  # noqa: BLE001  # the operator needs an answer; the log has the rest
+            log.error("admin.failed", exc_info=error, **named)
+            return web.json_response({"error": "it failed; the service's log tells why"}, status=500)
+        log.info("admin.command", **named)
         return web.json_response({"result": result})
 
     async def close(self) -> None:
@@ -116,25 +120,24 @@ class AdminServer:
 
 
 class NobodyListens(Exception):
-    """No process answers at the socket."""
+    """No process answers at the socket: the command was certainly not carried out."""
 
 
 async def ask(path: Path, command: Command) -> Any:
     """Have the owner carry out a command. Raises `Refused`, `NobodyListens`."""
-    if not path.exists():
-        raise NobodyListens
+    timeout = ClientTimeout(total=CALL_SECONDS)
     try:
         async with (
-            ClientSession(
-                connector=UnixConnector(str(path)), timeout=ClientTimeout(total=CALL_SECONDS)
-            ) as session,
-            session.post(
-                "http://owner/command", data=json.dumps(command), headers={"Content-Type": "application/json"}
-            ) as r,
+            ClientSession(connector=UnixConnector(str(path)), timeout=timeout) as session,
+            session.post("http://owner/command", json=command) as answer,
         ):
-            answer = await r.json()
-    except (ClientError, OSError, asyncio.TimeoutError) as error:
+            told = await answer.json(content_type=None)
+    except (ClientConnectorError, FileNotFoundError) as error:
         raise NobodyListens from error
-    if "error" in answer:
-        raise Refused(answer["error"])
-    return answer["result"]
+    except (ClientError, OSError, TimeoutError, ValueError) as error:
+        raise Refused(
+            "the service did not answer; look whether the command was carried out before you repeat it"
+        ) from error
+    if "error" in told:
+        raise Refused(told["error"])
+    return told["result"]

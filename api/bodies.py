@@ -98,6 +98,16 @@ def _path(where: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in where)[:200]
 
 
+_FORMS: Final = {
+    "subscriber_id": "must be a UUID of 36 characters",
+    "request_id": "must be 16 letters and digits",
+    "purpose": "must be 1 to 32 characters of a-z, 0-9, _ and -",
+}
+
+
 def _message(item: Any) -> str:
+    """Pydantic's words, but for those that only a programmer would understand."""
     kind: str = item["type"]
+    if kind == "string_pattern_mismatch":
+        return _FORMS.get(str(item["loc"][-1]), "does not have the right form")
     return {"missing": "is required", "extra_forbidden": "is not a known field"}.get(kind, str(item["msg"]))

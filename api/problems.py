@@ -13,13 +13,13 @@ from otp.errors import InvalidField, OtpError
 CONTENT_TYPE: Final = "application/problem+json"
 
 PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
-    "malformed_json": (400, "The body is not a JSON object"),
+    "malformed_json": (400, "The body can't be read as a JSON object"),
     "validation_failed": (400, "Some fields are not valid"),
     "unauthorized": (401, "A valid API key is needed"),
     "project_disabled": (403, "The project is disabled"),
     "not_found": (404, "There is nothing at this path"),
-    "subscriber_not_found": (404, "Unknown subscriber"),
-    "request_not_found": (404, "Unknown request"),
+    "subscriber_not_found": (404, "No such subscriber"),
+    "request_not_found": (404, "No such request"),
     "method_not_allowed": (405, "This path does not take this method"),
     "channel_unavailable": (409, "The channel is switched off"),
     "send_in_progress": (409, "A code is on its way already"),

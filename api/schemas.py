@@ -124,8 +124,12 @@ class Requested(BaseModel):
     """Show one of the links to the person and poll the status."""
 
     request_id: RequestId
-    telegram_link: str | None = Field(description="null when the channel is off or another one was asked for")
-    max_link: str | None = Field(description="null when the channel is off or another one was asked for")
+    telegram_link: str | None = Field(
+        description="null when the channel is off or not known yet, or another one was asked for"
+    )
+    max_link: str | None = Field(
+        description="null when the channel is off or not known yet, or another one was asked for"
+    )
     expires_in: int = Field(description="Seconds the links live", examples=[900])
 
 

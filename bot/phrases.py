@@ -107,7 +107,7 @@ def help_page(texts: Texts, found: Subscriptions) -> Message:
     if not found.locked:
         return page.message()
     buttons = [
-        Press(f"{texts('buttons.unlock')}: {project.name}", f"{UNLOCK}:{sub.id}")
+        Press(_label(f"{texts('buttons.unlock')}: {project.name}"), f"{UNLOCK}:{sub.id}")
         for sub, project in found.locked[:MOST_BUTTONS]
     ]
     return page.line("").line(texts("help.locked")).message(*buttons)

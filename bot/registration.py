@@ -73,6 +73,8 @@ class Registration:
         self._given = usernames
         self._automatic = automatic
         self.channels = {channel: ChannelInfo(usernames.get(channel)) for channel in skins}
+        for channel in targets if automatic else ():
+            self.channels[channel].webhook = "missing"
 
     def names(self) -> dict[Channel, str | None]:
         """The bots' user names by channel, None where none is known yet."""
@@ -177,7 +179,7 @@ class Registration:
                 return {"removed": await self.remove(channel)}
             wanted = self._targets.get(channel)
             if wanted is None:
-                return {"problem": "PUBLIC_URL and SECRET_KEYS must be set"}
+                return {"problem": "PUBLIC_URL and SECRET_KEYS must be set, here and for the running service"}
             found = await self.register(channel, wanted, take_over=take_over)
         except MessengerError as error:
             return {"problem": error.reason}

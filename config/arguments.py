@@ -30,12 +30,12 @@ def parser() -> argparse.ArgumentParser:
 def _project(top: argparse.ArgumentParser) -> None:
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     create = verbs.add_parser("create", help="create a project; prints its id and, once only, its API key")
-    create.add_argument("--name", required=True)
-    create.add_argument("--description", default="")
+    create.add_argument("--name", required=True, help="what people see, up to 200 characters")
+    create.add_argument("--description", default="", help="shown below the name, up to 1000 characters")
     listing = verbs.add_parser("list", help="list the projects")
     update = verbs.add_parser("update", help="change a project's name or description")
-    update.add_argument("--name")
-    update.add_argument("--description")
+    update.add_argument("--name", help="what people see, up to 200 characters")
+    update.add_argument("--description", help="shown below the name, up to 1000 characters")
     rotate = verbs.add_parser(
         "rotate-key", help="make a new API key; the old one dies at once, or later with --keep-old"
     )
@@ -55,9 +55,11 @@ def _project(top: argparse.ArgumentParser) -> None:
 def _webhooks(top: argparse.ArgumentParser) -> None:
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     register = verbs.add_parser("register", help="register this service's webhooks")
-    register.add_argument("--take-over", action="store_true", help="also remove those of others")
+    register.add_argument(
+        "--take-over", action="store_true", help="remove what other programs registered for these bots"
+    )
     verbs.add_parser("show", help="show what is registered")
-    verbs.add_parser("remove", help="remove this service's webhooks")
+    verbs.add_parser("remove", help="remove this service's webhooks (a running service registers them again)")
 
 
 def _hours(typed: str) -> int:
@@ -81,6 +83,7 @@ def confirmed(given: argparse.Namespace) -> bool:
     if given.verb != "delete" or given.yes:
         return True
     if not sys.stdin.isatty():
+        print("Deleting asks first; without a terminal say --yes.", file=sys.stderr)
         return False
     return input(f"Erase project {given.id} and all its data? Type yes: ").strip() == "yes"
 

@@ -129,7 +129,10 @@ def log_event(event: OtpEvent) -> None:
         say(
             "otp." + name,
             project=sent.project_id,
+            subscriber=sent.subscriber_id,
+            delivery=sent.id,
             channel=sent.person.channel,
+            cause=sent.cause,
             state=sent.state,
             why=sent.refusal,
         )

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -88,15 +88,16 @@ def _secret_keys(value: SecretStr | None) -> SecretStr | None:
 
 def _database_url(value: SecretStr) -> SecretStr:
     url = value.get_secret_value()
-    if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
+    if url.startswith("sqlite:///") and url.removeprefix("sqlite:///") not in ("", ":memory:"):
         return value
-    raise _refuse("must be sqlite:///PATH")
+    raise _refuse("must be sqlite:///PATH (PostgreSQL is not supported by this version)")
 
 
 def _split(value: SecretStr | None) -> list[str]:
     return [key.strip() for key in value.get_secret_value().split(",") if key.strip()] if value else []
 
 
+_LOWER = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 PublicUrl = Annotated[str | None, AfterValidator(_public_url)]
 ApiUrl = Annotated[str, AfterValidator(_api_url)]
 ProxyUrl = Annotated[SecretStr | None, AfterValidator(_proxy_url)]
@@ -156,8 +157,8 @@ class Settings(BaseSettings):
     status_reads_per_minute: int = Field(default=120, ge=1)
     replies_per_minute: int = Field(default=20, ge=1)
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "console"] | None = None
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _LOWER] = "info"
+    log_format: Annotated[Literal["json", "console"] | None, _LOWER] = None
 
     @property
     def keys(self) -> list[str]:
@@ -175,6 +176,12 @@ class Settings(BaseSettings):
         """Every secret among the settings, for the log to hide."""
         values = [getattr(self, name) for name in type(self).model_fields if name != "database_url"]
         return [*self.keys, *(value.get_secret_value() for value in values if isinstance(value, SecretStr))]
+
+
+def defaults_but(given: Mapping[str, Any]) -> Settings:
+    """Settings that no environment and no `.env` have a say in."""
+    untouched = {name: field.default for name, field in Settings.model_fields.items()}
+    return Settings(_env_file=None, **{**untouched, **given})
 
 
 class SettingsError(Exception):
@@ -195,7 +202,11 @@ def load(command: Command, environ: Mapping[str, Any] | None = None) -> Settings
         found = error.errors(include_input=False, include_url=False)
         problems = [_line(one) for one in found]
         # Judge the rest all the same: an operator wants to hear of everything at once.
-        ill = {str(one["loc"][0]): Settings.model_fields[str(one["loc"][0])].default for one in found if one["loc"]}
+        ill = {
+            str(one["loc"][0]): Settings.model_fields[str(one["loc"][0])].default
+            for one in found
+            if one["loc"]
+        }
         settings = Settings(**{**given, **ill})
     known = {line.partition(":")[0] for line in problems}
     problems += [line for line in _problems(settings, command) if not known & set(_names(line))]

@@ -23,7 +23,7 @@ Handler = Callable[[Job], Coroutine[Any, Any, int | None]]
 
 
 class JobRunner:
-    """Takes due jobs, one after the other."""
+    """Takes due jobs; each runs in a task of its own, so that a hanging one holds up no other."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class JobRunner:
         self._tasks.start(self._loop())
 
     async def close(self) -> None:
-        """Finish the job in hand and stop."""
+        """Finish the jobs in hand and stop."""
         self._running = False
         self._due.set()
         await self._tasks.drain(LONGEST_WAIT_MS / SECOND_MS)
@@ -68,7 +68,7 @@ class JobRunner:
         while self._running:
             self._due.clear()
             try:
-                busy = await self.run_one()
+                busy = await self.begin_one()
                 wait_ms = 0 if busy else await self._until_next()
             except StorageUnavailable:
                 wait_ms = _RETRY_MS
@@ -87,25 +87,30 @@ class JobRunner:
         at = await self._store.read(lambda tx: tx.next_job_at())
         return LONGEST_WAIT_MS if at is None else max(1, min(LONGEST_WAIT_MS, at - self._clock.now()))
 
-    async def run_one(self) -> bool:
-        """Do the most overdue job; False when none is due."""
+    async def begin_one(self) -> bool:
+        """Begin the most overdue job, beside those that run; False when none is due."""
         if (await self._until_next()) > 1:
             return False
         job = await self._store.write(lambda tx: tx.take_job(self._owner, LEASE_MS))
         if job is None:
             return False
-        again_at = await self._do(job)
-        await self._store.write(lambda tx: tx.end_job(job, again_at))
+        self._tasks.start(self._do(job))
         return True
 
-    async def _do(self, job: Job) -> int | None:
+    async def _do(self, job: Job) -> None:
+        again_at, failures = await self._done(job)
+        await self._store.write(lambda tx: tx.end_job(job, again_at, failures))
+        self._due.set()
+
+    async def _done(self, job: Job) -> tuple[int | None, int]:
+        """When to do it again, and how often it has failed by now."""
         handler = self._handlers.get(job.kind)
         if handler is None:
-            return None
+            return None, 0
         try:
-            return await handler(job)
+            return await handler(job), 0
         except StorageUnavailable:
-            return self._clock.now() + _RETRY_MS
-        except Exception as error:  # a bug of ours must not end all other jobs
+            return self._clock.now() + _RETRY_MS, job.attempts
+        except Exception as error:  # noqa: BLE001  # a bug of ours must not end all other jobs
             self._failed(error)
-            return self._clock.now() + min(MINUTE_MS, _RETRY_MS << min(job.attempts, 8))
+            return self._clock.now() + min(MINUTE_MS, _RETRY_MS << min(job.attempts, 8)), job.attempts

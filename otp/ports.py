@@ -316,8 +316,8 @@ class Tx(Protocol):
         """When the next job will be due."""
         ...
 
-    async def end_job(self, job: Job, again_at: int | None) -> None:
-        """The job is done, or to be done again at a time; only while it is the one that was taken."""
+    async def end_job(self, job: Job, again_at: int | None, attempts: int = 0) -> None:
+        """The job is done, or to be done again at a time after so many failures; only while it is the one that was taken."""
         ...
 
     async def fact(self, name: str) -> str | None:

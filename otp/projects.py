@@ -77,6 +77,9 @@ class Projects:
 
         async def work(tx: Tx) -> Project:
             known = await tx.project(CONFIGURED_PROJECT)
+            holder = await tx.caller(hashed)
+            if holder is not None and holder.project.id != CONFIGURED_PROJECT:
+                raise InvalidField("api_key", "is the key of another project already")
             project = replace(wanted, enabled=known.enabled) if known else wanted
             await tx.save_project(project)
             await tx.add_key(project.id, self._mode, hashed)

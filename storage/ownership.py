@@ -39,11 +39,13 @@ class FileLock:
         self._handle = handle
         return True
 
-    async def acquire_within(self, seconds: float) -> bool:
-        """Take the lock, waiting for an owner that is about to go."""
+    async def acquire_within(self, seconds: float, stop: asyncio.Event) -> bool:
+        """Take the lock, waiting for an owner that is about to go, unless `stop` is set."""
         for _ in range(max(1, round(seconds / _POLL_SECONDS))):
             if self.acquire():
                 return True
+            if stop.is_set():
+                return False
             await asyncio.sleep(_POLL_SECONDS)
         return False
 

@@ -223,6 +223,8 @@ def _prepare(database: sqlite3.Connection, path: str, known: Sequence[Migration]
             database.execute(
                 "INSERT INTO schema VALUES (?, ?, ?)", (step.version, step.oldest_program, step.checksum)
             )
+        # Nobody else can own this file: leases of before belong to the dead.
+        database.execute("UPDATE jobs SET lease_until = 0")
         database.execute("COMMIT")
     except BaseException:
         if database.in_transaction:

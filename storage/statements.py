@@ -133,6 +133,8 @@ class SqlTx(ABC):
         )
 
     async def see(self, person: Person, language: str) -> None:
+        if not language:
+            return
         await self.rows(
             "UPDATE subscribers SET language = $2 WHERE address = $1 AND language <> $2",
             person.address,
@@ -480,7 +482,7 @@ class SqlTx(ABC):
         )
         return int(row["at"]) if row else None
 
-    async def end_job(self, job: Job, again_at: int | None) -> None:
+    async def end_job(self, job: Job, again_at: int | None, attempts: int = 0) -> None:
         if again_at is None:
             await self.rows(
                 "DELETE FROM jobs WHERE kind = $1 AND subject = $2 AND owner = $3 AND due_at = $4",
@@ -490,13 +492,14 @@ class SqlTx(ABC):
                 job.due_at,
             )
         await self.rows(
-            "UPDATE jobs SET due_at = CASE WHEN due_at = $4 THEN $5 ELSE due_at END, lease_until = 0, owner = '' "
-            "WHERE kind = $1 AND subject = $2 AND owner = $3",
+            "UPDATE jobs SET due_at = CASE WHEN due_at = $4 THEN $5 ELSE due_at END, attempts = $6, lease_until = 0, "
+            "owner = '' WHERE kind = $1 AND subject = $2 AND owner = $3",
             job.kind,
             job.subject,
             job.owner,
             job.due_at,
             job.due_at if again_at is None else again_at,
+            attempts,
         )
 
     async def fact(self, name: str) -> str | None:

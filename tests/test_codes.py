@@ -95,7 +95,7 @@ def test_draws_go_on_when_a_whole_block_is_thrown_away(monkeypatch: pytest.Monke
     assert set(found) == set("0123456789")
 
 
-@pytest.mark.parametrize(("length", "code"), [(4, "8159"), (6, "193124"), (8, "64973126")])
+@pytest.mark.parametrize("length, code", [(4, "8159"), (6, "193124"), (8, "64973126")])
 def test_the_derivation_never_changes(length: int, code: str):
     """Codes under way survive an upgrade: one seed and key give these digits for ever."""
     seed = CodeSeed(bits=bytes(range(16)), key_id="f111f3e5a8e17b6e", length=length)
@@ -237,10 +237,10 @@ def test_a_webhook_secret_is_no_key_id():
 
 
 @pytest.mark.parametrize("drag", DRAGGED, ids=lambda ch: f"U+{ord(ch):04X}")
-@pytest.mark.parametrize("form", ["{0}123456", "123456{0}", "123{0}456", "{0}{0}1{0}23456{0}", "123-{0}456"])
-def test_what_is_dragged_along_goes(drag: str, form: str):
+def test_what_is_dragged_along_goes(drag: str):
     """White space, zero-width and bidi marks, soft hyphens and BOMs are ignored anywhere."""
-    assert clean(form.format(drag)) == "123456"
+    for form in ("{0}123456", "123456{0}", "123{0}456", "{0}{0}1{0}23456{0}", "123-{0}456"):
+        assert clean(form.format(drag)) == "123456", form
 
 
 @pytest.mark.parametrize("dash", DASHES, ids=lambda ch: f"U+{ord(ch):04X}")
@@ -277,7 +277,7 @@ def test_anything_else_stays_malformed(typed: str):
     assert not well_formed(clean(typed), 6)
 
 
-@pytest.mark.parametrize("digit", OTHER_DIGITS[::7], ids=lambda ch: f"U+{ord(ch):04X}")
+@pytest.mark.parametrize("digit", OTHER_DIGITS[::23], ids=lambda ch: f"U+{ord(ch):04X}")
 def test_no_other_digit_is_a_digit(digit: str):
     """Only ASCII and full-width digits are digits, whatever Python calls one."""
     assert not well_formed(clean("12345" + digit), 6)

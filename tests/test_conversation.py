@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -217,26 +218,16 @@ async def test_a_group_hears_nothing(run: Running) -> None:
     before = len(run.demo.telegram.calls)
     group = {"id": -100, "type": "group", "title": "g"}
     ann = {"id": 7, "is_bot": False, "first_name": "Ann"}
-    for number, update in enumerate(
-        (
-            {"message": {"message_id": 1, "date": 1, "chat": group, "from": ann, "text": "/start"}},
-            {
-                "callback_query": {
-                    "id": "1",
-                    "from": ann,
-                    "chat_instance": "1",
-                    "data": "leave:x",
-                    "message": {"message_id": 1, "date": 1, "chat": group},
-                }
-            },
-        )
-    ):
-        answer = await run.call(
-            "POST",
-            "/webhooks/telegram",
-            {"update_id": number + 1, **update},
-            headers={"X-Telegram-Bot-Api-Secret-Token": run.demo.telegram.webhooks[0].secret or ""},
-        )
+    place = {"message_id": 1, "date": 1, "chat": group}
+    press = {"id": "1", "from": ann, "chat_instance": "1", "data": "leave:x", "message": place}
+    secret = {"X-Telegram-Bot-Api-Secret-Token": run.demo.telegram.webhooks[0].secret or ""}
+    updates: list[dict[str, Any]] = [
+        {"message": {**place, "from": ann, "text": "/start"}},
+        {"callback_query": press},
+    ]
+    for number, update in enumerate(updates):
+        body = {"update_id": number + 1, **update}
+        answer = await run.call("POST", "/webhooks/telegram", body, headers=secret)
         assert answer.status == 200
     await run.quiet()
     assert len(run.demo.telegram.calls) == before

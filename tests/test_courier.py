@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from otp.courier import Courier
 from otp.delivery import begin, claim
 from otp.errors import SendInProgress, StorageUnavailable
+from otp.events import Event
 from otp.model import Cause, Channel, Delivery, DeliveryState, Parcel, RequestStatus
 from otp.policy import ORPHAN_MS
 from otp.ports import Accepted, NotSent, Outcome, Store, Tx, Work
@@ -204,11 +206,17 @@ class FailingStore:
         self._store = store
         self.times = 0
 
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        self._store.listen(listener)
+
+    async def read(self, work: Work[T]) -> T:
+        return await self._store.read(work)
+
+    async def close(self) -> None:
+        await self._store.close()
+
     async def write(self, work: Work[T]) -> T:
         if self.times:
             self.times -= 1
             raise StorageUnavailable("full")
         return await self._store.write(work)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._store, name)

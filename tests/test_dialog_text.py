@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from string import ascii_letters, digits
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,11 +39,10 @@ def test_a_whole_link_is_understood(link: str):
 
 
 @pytest.mark.parametrize("text", [f"otp_{ID}", LINKS[0], LINKS[1]])
-@pytest.mark.parametrize("before", SPACES, ids=repr)
-@pytest.mark.parametrize("after", SPACES, ids=repr)
-def test_outer_spaces_are_ignored(text: str, before: str, after: str):
+@pytest.mark.parametrize("space", SPACES, ids=repr)
+def test_outer_spaces_are_ignored(text: str, space: str):
     """What a paste drags along at its ends does not matter."""
-    assert request_id_in(before + text + after) == ID
+    assert [request_id_in(typed) for typed in (space + text, text + space, space + text + space)] == [ID] * 3
 
 
 @pytest.mark.parametrize("almost", ["otp_", "otp_short", "otp_" + "x" * 17, "otp_" + "x" * 60, "otp_a-b_c"])
@@ -72,7 +73,10 @@ def test_it_reads_any_text(text: str):
     assert found is None or (found.isascii() and found in text)
 
 
-@given(st.from_regex(r"[A-Za-z0-9]{16}", fullmatch=True), st.text(st.characters(codec="utf-8"), max_size=20))
+@given(
+    st.text(ascii_letters + digits, min_size=16, max_size=16),
+    st.text(st.characters(codec="utf-8"), max_size=20),
+)
 def test_it_finds_exactly_the_id(request_id: str, more: str):
     """Whatever stands behind the id in a link, the id is not changed by it."""
     assert request_id_in(f"otp_{request_id}") == request_id

@@ -47,21 +47,19 @@ DELIVERY_MAY = {
 }
 
 
-@pytest.mark.parametrize(("before", "after"), list(product(RequestStatus, repeat=2)))
+@pytest.mark.parametrize("before, after", list(product(RequestStatus, repeat=2)))
 def test_a_request_goes_only_forward(before: RequestStatus, after: RequestStatus):
     """From pending to one of three ends, and never from there."""
     assert (after in REQUEST_STEPS[before]) == ((before, after) in REQUEST_MAY)
 
 
-@pytest.mark.parametrize(("before", "after"), list(product(DeliveryState, repeat=2)))
+@pytest.mark.parametrize("before, after", list(product(DeliveryState, repeat=2)))
 def test_a_delivery_takes_only_these_steps(before: DeliveryState, after: DeliveryState):
     """From claimed over attempting to an outcome; back only when it certainly did not arrive."""
     assert (after in DELIVERY_STEPS[before]) == ((before, after) in DELIVERY_MAY)
 
 
-@pytest.mark.parametrize(
-    ("states", "steps"), [(RequestStatus, REQUEST_STEPS), (DeliveryState, DELIVERY_STEPS)]
-)
+@pytest.mark.parametrize("states, steps", [(RequestStatus, REQUEST_STEPS), (DeliveryState, DELIVERY_STEPS)])
 def test_every_state_stands_in_its_table(states, steps):
     """A new state can't be forgotten."""
     assert set(steps) == set(states)
@@ -78,7 +76,7 @@ def test_only_certain_refusals_spend_nothing():
 
 
 @pytest.mark.parametrize(
-    ("at_ms", "alone", "with_delivery"),
+    "at_ms, alone, with_delivery",
     [
         (0, "pending", "pending"),
         (899_999, "pending", "pending"),

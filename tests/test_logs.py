@@ -128,7 +128,13 @@ def test_an_event_is_one_line_of_json(output: Output):
     output.start().warning("delivery.settled", channel="max", tries=2, why=None)
     found = output.event()
     assert found.pop("timestamp").endswith("Z")
-    assert found == {"event": "delivery.settled", "level": "warning", "channel": "max", "tries": 2, "why": None}
+    assert found == {
+        "event": "delivery.settled",
+        "level": "warning",
+        "channel": "max",
+        "tries": 2,
+        "why": None,
+    }
 
 
 def test_another_librarys_event_is_the_same_kind_of_line(output: Output):
@@ -152,7 +158,9 @@ def test_a_warning_of_python_is_a_line_too(output: Output):
 
 
 @pytest.mark.parametrize(
-    ("level", "count"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)], ids=lambda value: str(value)
+    "level, count",
+    [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)],
+    ids=str,
 )
 def test_what_is_below_the_level_is_not_written(output: Output, level: str, count: int):
     """`LOG_LEVEL` is the lowest level that comes through."""
@@ -189,7 +197,7 @@ def test_control_characters_are_escaped(output: Output):
     assert text.count("\n") == 2
     assert text.replace("\n", "").isascii()
     assert text.replace("\n", "").isprintable() or "\x7f" in text
-    assert [json.loads(line) for line in text.splitlines()][0]["value"] == CONTROLS
+    assert next(json.loads(line) for line in text.splitlines())["value"] == CONTROLS
 
 
 # ------------------------------------------------------------------ exceptions
@@ -325,7 +333,9 @@ def test_a_known_secret_is_hidden_wherever_it_stands(output: Output, value: obje
 
 
 @pytest.mark.parametrize(
-    "say", [lambda: logging.getLogger("lib").warning("a %s b", SECRET), lambda: warn(SECRET)], ids=["log", "warn"]
+    "say",
+    [lambda: logging.getLogger("lib").warning("a %s b", SECRET), lambda: warn(SECRET)],
+    ids=["log", "warn"],
 )
 def test_a_known_secret_is_hidden_in_what_libraries_say(output: Output, say: Callable[[], None]):
     """In their sentences too."""
@@ -360,7 +370,7 @@ def test_a_very_short_secret_hides_nothing(output: Output):
 
 
 @pytest.mark.parametrize(
-    ("text", "left"),
+    "text, left",
     [
         (API_KEY, "[hidden]"),
         (f"Bearer {API_KEY}.", "Bearer [hidden]."),
@@ -465,7 +475,7 @@ def test_console_lines_are_for_people(output: Output):
     assert SECRET not in text
 
 
-@pytest.mark.parametrize(("terminal", "is_json"), [(True, False), (False, True)])
+@pytest.mark.parametrize("terminal, is_json", [(True, False), (False, True)])
 def test_without_a_choice_a_terminal_gets_console_lines(
     output: Output, monkeypatch: pytest.MonkeyPatch, terminal: bool, is_json: bool
 ):
@@ -501,7 +511,7 @@ def test_console_lines_escape_what_libraries_say(output: Output):
 
 
 @pytest.mark.parametrize(
-    ("event", "level", "facts"),
+    "event, level, facts",
     [
         (DeliverySettled(DELIVERY, None, "en", None), "info", {"state": "accepted", "why": None}),
         (

@@ -64,9 +64,7 @@ def test_the_order_of_the_times_does_not_matter(spent: list[int]):
     assert wait_for_room(spent, limit=3, window_ms=WINDOW, now=NOW) == 70
 
 
-@pytest.mark.parametrize(
-    ("age", "wait"), [(0, 100), (1, 99), (99, 1), (100, None), (101, None)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize("age, wait", [(0, 100), (1, 99), (99, 1), (100, None), (101, None)], ids=str)
 def test_a_message_leaves_the_window_on_the_millisecond(age: int, wait: int | None):
     """After exactly the window it counts no more."""
     assert wait_for_room([NOW - age], limit=1, window_ms=WINDOW, now=NOW) == wait
@@ -84,14 +82,14 @@ def test_far_above_the_limit_the_wait_is_for_enough_to_go():
     assert wait_for_room(spent, limit=2, window_ms=WINDOW, now=NOW) == 30
 
 
-@pytest.mark.parametrize(("tries", "wait"), [(1, 1000), (2, 2000), (3, 4000), (4, 4000), (1000, 4000)])
+@pytest.mark.parametrize("tries, wait", [(1, 1000), (2, 2000), (3, 4000), (4, 4000), (1000, 4000)])
 def test_waits_between_attempts_double_up_to_four_seconds(tries: int, wait: int):
     """1, 2, 4 seconds, and 4 from then on."""
     assert backoff_ms(tries) == wait
 
 
 @pytest.mark.parametrize(
-    ("ms", "seconds"), [(-5, 1), (0, 1), (1, 1), (999, 1), (1000, 1), (1001, 2), (2000, 2), (599_001, 600)]
+    "ms, seconds", [(-5, 1), (0, 1), (1, 1), (999, 1), (1000, 1), (1001, 2), (2000, 2), (599_001, 600)]
 )
 def test_retry_after_never_says_too_little(ms: int, seconds: int):
     """Seconds are rounded up, and never 0."""
@@ -99,7 +97,7 @@ def test_retry_after_never_says_too_little(ms: int, seconds: int):
 
 
 @pytest.mark.parametrize(
-    ("ms", "minutes"), [(-1, 1), (0, 1), (1, 1), (60_000, 1), (60_001, 2), (299_999, 5), (300_000, 5)]
+    "ms, minutes", [(-1, 1), (0, 1), (1, 1), (60_000, 1), (60_001, 2), (299_999, 5), (300_000, 5)]
 )
 def test_people_are_never_told_too_few_minutes(ms: int, minutes: int):
     """Minutes are rounded up, and never 0."""
@@ -113,7 +111,7 @@ def test_rounding_up_adds_less_than_one(ms: int):
     assert ms <= whole_minutes(ms) * MINUTE_MS < max(ms, 1) + MINUTE_MS
 
 
-@pytest.mark.parametrize(("cap", "default"), [(1, 1), (4, 4), (5, 5), (10, 5), (30, 5)])
+@pytest.mark.parametrize("cap, default", [(1, 1), (4, 4), (5, 5), (10, 5), (30, 5)])
 def test_the_default_life_is_under_the_operators_cap(cap: int, default: int):
     """min(5, cap) minutes."""
     assert Policy(max_ttl_minutes=cap).default_ttl_minutes == default

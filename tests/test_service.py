@@ -309,7 +309,7 @@ async def test_one_delivery_at_a_time(world: World) -> None:
     pay = asyncio.ensure_future(world.service.send(world.caller, sub, replace(LOGIN, purpose="pay")))
     await world.settle()
     world.telegram.hold.set()
-    assert await asyncio.gather(first, pay) == [300, 300]
+    assert [await first, await pay] == [300, 300]
 
 
 async def test_the_send_limit_is_an_exact_window(world: World, clock: FakeClock) -> None:

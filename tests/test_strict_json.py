@@ -109,7 +109,7 @@ def test_what_is_no_such_document_is_refused(body: bytes):
         parse_object(body)
 
 
-@pytest.mark.parametrize(("text", "value"), VALID.items())
+@pytest.mark.parametrize("text, value", VALID.items())
 def test_what_is_one_comes_through_unchanged(text: str, value: dict[str, Any]):
     """Values arrive as they were written."""
     found = parse_object(text.encode())
@@ -122,13 +122,15 @@ def test_the_error_says_the_same_whatever_the_document_holds(body: bytes):
     """A fixed sentence, for people, of at most a line."""
     with pytest.raises(MalformedJson, match=r"^[A-Z][A-Za-z0-9 ,;()-]{10,90}\.$") as caught:
         parse_object(body)
-    assert caught.value.__cause__ is None  # no decoder's error, which holds the whole document, is shown with it
+    assert (
+        caught.value.__cause__ is None
+    )  # no decoder's error, which holds the whole document, is shown with it
 
 
 @pytest.mark.parametrize(
     "document",
-    ["{0}", '{{"{0}": 1, "{0}": 2}}', '{{"{0}": NaN}}', '{{"a": "{0}', '{{"a": "{0}\\u0000"}}', '["{0}"]', '{{"a": "{0}"}} {0}',
-     '{{"a": "{0}", b}}'],
+    ["{0}", '{{"{0}": 1, "{0}": 2}}', '{{"{0}": NaN}}', '{{"a": "{0}', '{{"a": "{0}\\u0000"}}', '["{0}"]',
+     '{{"a": "{0}"}} {0}', '{{"a": "{0}", b}}'],
 )  # fmt: skip
 def test_an_error_never_quotes_the_document(document: str):
     """What was sent, perhaps a code or a key, stands in no error."""
@@ -137,7 +139,7 @@ def test_an_error_never_quotes_the_document(document: str):
     assert SECRET not in f"{caught.value} {caught.value!r} {caught.value.__cause__!r}"
 
 
-@pytest.mark.parametrize("depth", [100, 500, *range(940, 1010, 3), 1200, 3000, 10_000, 30_000])
+@pytest.mark.parametrize("depth", [100, 500, *range(960, 1008, 6), 1200, 3000, 10_000, 30_000])
 @pytest.mark.parametrize("leaf", [r'"\u0041"', r'"\u0000"', "1", '{"x": 1}', "NaN"])
 def test_no_depth_breaks_it(depth: int, leaf: str):
     """However deep, with escapes to look for or without: a value or the one error, on every version of Python."""
@@ -157,7 +159,11 @@ def test_ordinary_nesting_is_taken():
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**38), 10**38) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**38), 10**38)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
     max_leaves=12,
 )

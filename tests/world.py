@@ -111,23 +111,25 @@ async def make_world(store: Store, clock: FakeClock, policy: Policy | None = Non
     bots = {Channel.TELEGRAM: "a_bot", Channel.MAX: "id1_bot"}
     service = OtpService(store, rules, courier, lambda: dict(bots))
     projects = Projects(store, randomness, Mode.LIVE)
-    made = [await projects.create(name, "what it does") for name in ("Shop", "Bank")]
-    callers = [Caller(one.project, Mode.LIVE) for one in made]
+    shop, bank = [
+        Caller((await projects.create(name, "what it does")).project, Mode.LIVE) for name in ("Shop", "Bank")
+    ]
     taps = Taps(store, rules)
     return World(
-        store,
-        clock,
-        rules,
-        randomness,
-        telegram,
-        max_,
-        courier,
-        service,
-        taps,
-        projects,
-        *callers,
-        events,
-        failures,
+        store=store,
+        clock=clock,
+        rules=rules,
+        randomness=randomness,
+        telegram=telegram,
+        max=max_,
+        courier=courier,
+        service=service,
+        taps=taps,
+        projects=projects,
+        caller=shop,
+        other=bank,
+        events=events,
+        failures=failures,
     )
 
 
