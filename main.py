@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from config import VERSION
@@ -357,15 +356,14 @@ async def sandbox(settings: Settings) -> None:
     from sandbox.control import add_sandbox_routes
     from sandbox.demo import PUBLIC_URL, Demo
     from sandbox.guard import local_only
-    from storage import SQLITE, open_store
+    from storage import SQLITE, open_store, remove
 
     stop, clock, randomness = stop_on_signals(), SystemClock(), SystemRandomness()
     lock = await own(SANDBOX_DATABASE, stop)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     demo = Demo(f"http://{host}:{settings.port}", clock.now)
     try:
-        for suffix in ("", "-wal", "-shm"):
-            Path(SANDBOX_DATABASE + suffix).unlink(missing_ok=True)
+        remove(SANDBOX_DATABASE)
         await demo.start()
         wired = defaults_but(
             {

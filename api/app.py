@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from http import HTTPStatus
 from time import perf_counter
 from typing import Any, Final
 
@@ -162,6 +163,6 @@ def _http_problem(error: web.HTTPException) -> web.StreamResponse:
         return problem("method_not_allowed", f"Allowed here: {allowed}.", headers={"Allow": allowed})
     if isinstance(error, web.HTTPRequestEntityTooLarge):
         return problem("body_too_large", "The body is too large.")
-    if error.status < 400:
+    if error.status < HTTPStatus.BAD_REQUEST:
         raise error
     return problem("malformed_json", "The request could not be read.")

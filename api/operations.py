@@ -135,7 +135,7 @@ OPERATIONS: Final = (
         "GET",
         "/v1/otp/request/{request_id}/status",
         "What became of a request",
-        "Poll every 1-2 seconds from your backend. `sent` says that a code was delivered, not that anyone is authenticated.",
+        "Poll every 1-2 seconds from your backend. `sent`: a code was delivered; it authenticates nobody.",
         (schemas.Status,),
         ("request_not_found",),
         _status,

@@ -44,7 +44,7 @@ _COMMAND: Final = re.compile(
 
 
 def request_id_in(text: str) -> str | None:
-    """The request id in a start payload or in what was typed or pasted: `otp_<id>` or a whole link. None when there is none."""
+    """The request id in a start payload or in what was typed or pasted (`otp_<id>`, a whole link), if there is one."""
     found = _TYPED.fullmatch(text.strip())
     return found["id"] if found else None
 
@@ -147,12 +147,8 @@ class Dialog:
                 return [Answer(event, texts("popup.too_late"), None)]
             case Dead(why):
                 return [Answer(event, texts(f"dead.{why}"), phrases.dead(texts, why))]
-            case Cancelled(project):
-                return [Answer(event, None, phrases.cancelled(texts, project))]
-            case Unlocked(project):
-                return [Answer(event, None, phrases.unlocked(texts, project))]
-            case Subscriptions():
-                return [Answer(event, texts("popup.left"), phrases.subscriptions(texts, outcome))]
+            case _:
+                return [_done(event, texts, outcome)]
 
     # ------------------------------------------------------------------ what nobody asked for just now
 
@@ -167,6 +163,17 @@ class Dialog:
         """Tell a person, once, that they were locked."""
         texts = texts_for(subscriber.language)
         return [Say(note, phrases.locked_notice(texts, project, subscriber), counts=False)]
+
+
+def _done(event: Pressed, texts: Texts, outcome: Cancelled | Unlocked | Subscriptions) -> Answer:
+    """What the person asked for has happened: the message says so."""
+    match outcome:
+        case Cancelled(project):
+            return Answer(event, None, phrases.cancelled(texts, project))
+        case Unlocked(project):
+            return Answer(event, None, phrases.unlocked(texts, project))
+        case Subscriptions():
+            return Answer(event, texts("popup.left"), phrases.subscriptions(texts, outcome))
 
 
 def _with_buttons(texts: Texts, outcome: Asked | MustUnlock | Offered) -> Message:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 import aiohttp
@@ -12,8 +14,8 @@ from aiohttp import ClientConnectorError, ClientTimeout, ConnectionTimeoutError
 from maxapi import Bot
 from maxapi.client import DefaultConnectionProperties
 from maxapi.enums.http_method import HTTPMethod
-from maxapi.exceptions.max import InvalidToken, MaxApiError
 from maxapi.exceptions.base import MaxError
+from maxapi.exceptions.max import InvalidToken, MaxApiError
 
 from bot.events import Event, Left, Opened, Pressed, Said, language_of, user_id_of
 from bot.messages import Button, Copy, Message, Press
@@ -33,11 +35,11 @@ class MaxSkin:
     """See `bot.messenger.Skin`."""
 
     channel = Channel.MAX
-    secret_header = "X-Max-Bot-Api-Secret"
+    secret_header = "X-Max-Bot-Api-Secret"  # noqa: S105  # a header's name
     replaces_hook = False
 
     def __init__(self, token: str, api_url: str, proxy: str | None = None) -> None:
-        """maxapi keeps its own TLS roots (MAX's chain ends in a CA that systems do not ship)."""
+        """The library brings its own TLS roots: MAX's chain ends in a CA that systems do not ship."""
         connection = DefaultConnectionProperties(
             timeout=CALL_SECONDS, sock_connect=CONNECT_SECONDS, max_retries=0
         )
@@ -77,12 +79,10 @@ class MaxSkin:
                 await self._edit(pressed.message_id, message)
 
     async def _edit(self, message_id: str, message: Message) -> None:
-        try:
+        with suppress(*_FAILURES):  # gone, or not reachable: the person's next act is answered anew
             await self._request(
                 HTTPMethod.PUT, "/messages", params={"message_id": message_id}, json=_body(message)
             )
-        except _FAILURES:
-            pass  # gone, or not reachable: the person's next act is answered anew
 
     async def username(self) -> str:
         name = (await self._call(HTTPMethod.GET, "/me")).get("username")
@@ -144,11 +144,12 @@ def outcome_of(error: Exception) -> Outcome:
 
 def _answered(error: MaxApiError) -> Outcome:
     code = error.raw.get("code") if isinstance(error.raw, dict) else None
-    if error.code == 429:
+    if error.code == HTTPStatus.TOO_MANY_REQUESTS:
         return NotSent()
     if (error.code, code) in _GONE:
         return Refused(Refusal.GONE)
-    return Refused(Refusal.REJECTED) if 400 <= error.code < 500 else Unknown()
+    refused = HTTPStatus.BAD_REQUEST <= error.code < HTTPStatus.INTERNAL_SERVER_ERROR
+    return Refused(Refusal.REJECTED) if refused else Unknown()
 
 
 def _reason(error: Exception) -> str:

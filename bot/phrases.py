@@ -33,7 +33,7 @@ def code(texts: Texts, parcel: Parcel) -> Message:
 
 
 def question(texts: Texts, asked: Asked) -> Message:
-    """May this site send you codes?"""
+    """The question whether this site may send codes."""
     page = Page().line(asked.project.name, Style.BOLD)
     if asked.project.description:
         page.line(asked.project.description)

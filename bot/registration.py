@@ -21,7 +21,7 @@ from otp.ports import Store, Tx, Work
 log = structlog.get_logger()
 
 URL_FACT: Final = "webhook_url"
-SECRET_FACT: Final = "webhook_secret"
+SECRET_FACT: Final = "webhook_secret"  # noqa: S105  # a fact's name
 NAME_FACT: Final = "bot_username"
 
 
@@ -66,7 +66,7 @@ class Registration:
         *,
         automatic: bool,
     ) -> None:
-        """`targets`: where each channel's updates go; `usernames`: those given by settings; `automatic`: keep registered."""
+        """`targets`: where updates go; `usernames`: those given by settings; `automatic`: keep webhooks registered."""
         self._skins = skins
         self._store = store
         self._targets = targets

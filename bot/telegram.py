@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from asyncio import TimeoutError as AsyncTimeoutError
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, cast
 
 from aiogram import Bot
@@ -69,7 +69,10 @@ class _Session(AiohttpSession):
             await self._session.close()
 
     async def make_request(
-        self, bot: Bot, method: TelegramMethod[TelegramType], timeout: int | None = None
+        self,
+        bot: Bot,
+        method: TelegramMethod[TelegramType],
+        timeout: int | None = None,  # noqa: ASYNC109  # aiogram's signature
     ) -> TelegramType:
         session = await self.create_session()
         url = self.api.api_url(token=bot.token, method=method.__api_method__)
@@ -80,7 +83,7 @@ class _Session(AiohttpSession):
                 url, data=form, timeout=limits, proxy=self._http_proxy, allow_redirects=False
             ) as answer:
                 content = await answer.text()
-        except (AsyncTimeoutError, ClientError, UnicodeDecodeError) as error:
+        except (TimeoutError, ClientError, UnicodeDecodeError) as error:
             raise TelegramNetworkError(method=method, message=type(error).__name__) from error
         response = self.check_response(bot=bot, method=method, status_code=answer.status, content=content)
         return cast(TelegramType, response.result)
@@ -90,7 +93,7 @@ class TelegramSkin:
     """See `bot.messenger.Skin`."""
 
     channel = Channel.TELEGRAM
-    secret_header = "X-Telegram-Bot-Api-Secret-Token"
+    secret_header = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105  # a header's name
     replaces_hook = True
 
     def __init__(self, token: str, api_url: str, proxy: str | None = None) -> None:
@@ -114,15 +117,15 @@ class TelegramSkin:
         return Accepted(str(sent.message_id))
 
     async def answer(self, pressed: Pressed, popup: str | None, message: Message | None) -> None:
-        try:
+        with suppress(
+            AiogramError, ValueError
+        ):  # too old, or not reachable: the message still tells what happened
             await self._bot.answer_callback_query(pressed.callback_id, text=popup)
-        except (AiogramError, ValueError):
-            pass  # too old, or not reachable: the message below still tells what happened
         if message is not None and pressed.message_id is not None:
             await self._edit(pressed.update.person.user_id, int(pressed.message_id), message)
 
     async def _edit(self, user_id: int, message_id: int, message: Message) -> None:
-        try:
+        with suppress(AiogramError, ValueError):  # gone, too old, or shows the same already
             await self._bot.edit_message_text(
                 message.text,
                 chat_id=user_id,
@@ -131,8 +134,6 @@ class TelegramSkin:
                 reply_markup=_keyboard(message),
                 link_preview_options=_NO_PREVIEW,
             )
-        except (AiogramError, ValueError):
-            pass  # gone, too old, or shows the same already
 
     async def username(self) -> str:
         me = await self._call(self._bot.get_me())

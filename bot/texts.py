@@ -17,9 +17,9 @@ def _one_other(n: int) -> str:
 
 
 def _one_few_many(n: int) -> str:
-    if n % 10 == 1 and n % 100 != 11:
-        return "one"
-    return "few" if n % 10 in (2, 3, 4) and n % 100 not in (12, 13, 14) else "many"
+    if n % 100 in (11, 12, 13, 14):
+        return "many"
+    return {1: "one", 2: "few", 3: "few", 4: "few"}.get(n % 10, "many")
 
 
 PLURALS: Final[Mapping[str, Callable[[int], str]]] = {

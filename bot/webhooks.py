@@ -30,7 +30,8 @@ def secret_matches(request: web.Request, header: str, secrets: Sequence[str]) ->
     if len(given) != 1:
         return False
     raw = given[0].encode("utf-8", "surrogateescape")
-    return any([hmac.compare_digest(raw, secret.encode()) for secret in secrets if secret])
+    matches = [hmac.compare_digest(raw, secret.encode()) for secret in secrets if secret]
+    return any(matches)
 
 
 class WebhookRoutes:

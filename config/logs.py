@@ -122,12 +122,12 @@ def configure(level: str, style: str | None, secrets: Iterable[str]) -> None:
 def log_event(event: OtpEvent) -> None:
     """One line for each change of the domain, with ids and nothing of people or codes."""
     log = structlog.get_logger()
-    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
+    name = "otp." + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
     if isinstance(event, DeliverySettled):
         sent = event.delivery
         say = log.info if sent.state is DeliveryState.ACCEPTED else log.warning
         say(
-            "otp." + name,
+            name,
             project=sent.project_id,
             subscriber=sent.subscriber_id,
             delivery=sent.id,
@@ -137,6 +137,6 @@ def log_event(event: OtpEvent) -> None:
             why=sent.refusal,
         )
     elif isinstance(event, SubscriberLocked):
-        log.warning("otp." + name, project=event.subscriber.project_id, subscriber=event.subscriber.id)
+        log.warning(name, project=event.subscriber.project_id, subscriber=event.subscriber.id)
     else:
-        log.debug("otp." + name)
+        log.debug(name)

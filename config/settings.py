@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Command = Literal["serve", "sandbox", "cli"]
@@ -21,18 +20,15 @@ API_KEY: Final = re.compile(r"tc_(live|test)_[A-Za-z0-9_-]{32,200}", re.ASCII)
 TELEGRAM_TOKEN: Final = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{8,}", re.ASCII)
 MAX_TOKEN: Final = re.compile(r"[!-~]{8,}", re.ASCII)
 BOT_NAME: Final = re.compile(r"[A-Za-z0-9_]{3,64}", re.ASCII)
-TELEGRAM_PORTS: Final = (443, 80, 88, 8443)
-
-
-def _refuse(message: str) -> PydanticCustomError:
-    return PydanticCustomError("setting", "{reason}", {"reason": message})
+HTTPS_PORT: Final = 443
+TELEGRAM_PORTS: Final = (HTTPS_PORT, 80, 88, 8443)
 
 
 def _matching(pattern: re.Pattern[str], message: str) -> AfterValidator:
     def check(value: Any) -> Any:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if text is not None and pattern.fullmatch(text) is None:
-            raise _refuse(message)
+            raise ValueError(message)
         return value
 
     return AfterValidator(check)
@@ -57,9 +53,11 @@ def _url(value: str, schemes: tuple[str, ...], *, bare: bool) -> str:
     except ValueError:
         sound = False
     if not sound:
-        raise _refuse(f"must be a URL that begins with {' or '.join(scheme + '://' for scheme in schemes)}")
+        raise ValueError(
+            f"must be a URL that begins with {' or '.join(scheme + '://' for scheme in schemes)}"
+        )
     if bare and (parts.query or parts.fragment or parts.username or parts.password):
-        raise _refuse("must be a plain URL without user, query or fragment")
+        raise ValueError("must be a plain URL without user, query or fragment")
     return value.rstrip("/")
 
 
@@ -80,7 +78,7 @@ def _proxy_url(value: SecretStr | None) -> SecretStr | None:
 def _secret_keys(value: SecretStr | None) -> SecretStr | None:
     for number, key in enumerate(_split(value), 1):
         if len(key) < SECRET_KEY_LENGTH:
-            raise _refuse(
+            raise ValueError(
                 f"key {number} of the list has fewer than the {SECRET_KEY_LENGTH} characters it needs"
             )
     return value
@@ -90,7 +88,7 @@ def _database_url(value: SecretStr) -> SecretStr:
     url = value.get_secret_value()
     if url.startswith("sqlite:///") and url.removeprefix("sqlite:///") not in ("", ":memory:"):
         return value
-    raise _refuse("must be sqlite:///PATH (PostgreSQL is not supported by this version)")
+    raise ValueError("must be sqlite:///PATH (PostgreSQL is not supported by this version)")
 
 
 def _split(value: SecretStr | None) -> list[str]:
@@ -222,7 +220,8 @@ def _names(line: str) -> list[str]:
 
 def _line(error: Any) -> str:
     name = str(error["loc"][0]).upper() if error["loc"] else "settings"
-    return f"{name}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+    said = error["msg"].removeprefix("Value error, ")
+    return f"{name}: {said[:1].lower()}{said[1:]}"
 
 
 def _problems(settings: Settings, command: Command) -> Iterator[str]:
@@ -237,7 +236,7 @@ def _problems(settings: Settings, command: Command) -> Iterator[str]:
 def _sandbox_problems(settings: Settings) -> Iterator[str]:
     for name in ("telegram_bot_token", "max_bot_token", "public_url"):
         if getattr(settings, name) is not None:
-            yield f"{name.upper()}: is set; the sandbox never runs beside real bots. Use `python main.py serve`, or unset it"
+            yield f"{name.upper()}: is set; the sandbox never runs beside real bots: use `python main.py serve`"
     if not _is_loopback(settings.host):
         yield "HOST: the sandbox listens on this machine only (127.0.0.1, localhost or ::1)"
 
@@ -269,8 +268,8 @@ def _url_problems(settings: Settings) -> Iterator[str]:
             yield f"{name.upper()}: must be https:// (or set ALLOW_INSECURE_API_URL=true): the bot's token goes over it"
     if settings.public_url is None:
         return
-    port = urlsplit(settings.public_url).port or 443
-    if settings.max_bot_token is not None and port != 443:
+    port = urlsplit(settings.public_url).port or HTTPS_PORT
+    if settings.max_bot_token is not None and port != HTTPS_PORT:
         yield "PUBLIC_URL: MAX delivers to port 443 only"
     if settings.telegram_bot_token is not None and port not in TELEGRAM_PORTS:
         yield "PUBLIC_URL: Telegram delivers to the ports 443, 80, 88 and 8443 only"

@@ -121,7 +121,7 @@ class Courier:
         outcome: Outcome
         try:
             outcome = await self._messengers[delivery.person.channel].hand_over(parcel, patience)
-        except Exception as error:  # a bug of ours after the message may have gone out
+        except Exception as error:  # noqa: BLE001  # a bug of ours after the message may have gone out
             self._failed(error)
             outcome = Unknown()
         return await self._record(parcel, outcome)

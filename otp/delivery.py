@@ -131,7 +131,7 @@ async def _new_delivery(
 async def _seed(
     tx: Tx, rules: Rules, sub: Subscriber, terms: CodeTerms, cause: Cause, request: Request | None
 ) -> tuple[CodeSeed, str, bool]:
-    """ "Send again" repeats the request's code while it lives; everything else makes a new one."""
+    """A press of "Send again" repeats the request's code while it lives; everything else makes a new one."""
     if cause is Cause.AGAIN and request is not None:
         code = await tx.code(sub.id, terms.purpose)
         if code is not None and code.request_id == request.id and rules.keys.digits(code.seed) is not None:

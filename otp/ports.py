@@ -317,7 +317,7 @@ class Tx(Protocol):
         ...
 
     async def end_job(self, job: Job, again_at: int | None, attempts: int = 0) -> None:
-        """The job is done, or to be done again at a time after so many failures; only while it is the one that was taken."""
+        """The job is done, or to be done again after so many failures; only while it is the one that was taken."""
         ...
 
     async def fact(self, name: str) -> str | None:

@@ -189,7 +189,7 @@ class Taps:
         return await self._once(update, work)
 
     async def consent(self, update: Update, request_id: str) -> Pressing:
-        """ "Subscribe and get the code" was pressed."""
+        """Consent: "Get the code" was pressed."""
 
         async def work(tx: Tx) -> Pressing:
             if not await tx.was_shown(request_id, update.person, _WITH_BUTTONS):
@@ -204,7 +204,7 @@ class Taps:
         return await self._once(update, work)
 
     async def again(self, update: Update, request_id: str) -> Pressing:
-        """ "Send again" was pressed."""
+        """The person pressed "Send again"."""
 
         async def work(tx: Tx) -> Pressing:
             if not await tx.was_shown(request_id, update.person, _WITH_BUTTONS):

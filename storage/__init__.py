@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from otp.errors import StorageUnusable
@@ -13,6 +14,12 @@ SQLITE: Final = "sqlite:///"
 def sqlite_path(url: str) -> str | None:
     """The file of an SQLite URL (`sqlite:///relative`, `sqlite:////absolute`, `sqlite:///:memory:`), or None."""
     return url.removeprefix(SQLITE) if url.startswith(SQLITE) else None
+
+
+def remove(path: str) -> None:
+    """Erase an SQLite database that nobody has open."""
+    for suffix in ("", "-wal", "-shm"):
+        Path(path + suffix).unlink(missing_ok=True)
 
 
 async def open_store(url: str, clock: Clock) -> Store:

@@ -38,10 +38,12 @@ JOB = "kind, subject, due_at, attempts, owner"
 
 
 def project(row: Row) -> Project:
+    """A project."""
     return Project(row["id"], row["name"], row["description"], bool(row["enabled"]))
 
 
 def subscriber(row: Row) -> Subscriber:
+    """A subscriber."""
     return Subscriber(
         id=row["id"],
         project_id=row["project_id"],
@@ -55,14 +57,17 @@ def subscriber(row: Row) -> Subscriber:
 
 
 def terms(row: Row) -> CodeTerms:
+    """The terms of a code, a request or a delivery."""
     return CodeTerms(row["purpose"], row["ttl_minutes"], row["max_attempts"], row["code_length"])
 
 
 def seed(row: Row) -> CodeSeed:
+    """The seed of a code or a delivery."""
     return CodeSeed(bytes(row["seed"]), row["key_id"], row["code_length"])
 
 
 def request(row: Row) -> Request:
+    """A request."""
     return Request(
         id=row["id"],
         project_id=row["project_id"],
@@ -79,6 +84,7 @@ def request(row: Row) -> Request:
 
 
 def code(row: Row) -> Code:
+    """An active code."""
     return Code(
         id=row["id"],
         subscriber_id=row["subscriber_id"],
@@ -91,6 +97,7 @@ def code(row: Row) -> Code:
 
 
 def delivery(row: Row) -> Delivery:
+    """A delivery."""
     return Delivery(
         id=row["id"],
         project_id=row["project_id"],
@@ -113,4 +120,5 @@ def delivery(row: Row) -> Delivery:
 
 
 def job(row: Row) -> Job:
+    """A leased job."""
     return Job(row["kind"], row["subject"], row["due_at"], row["attempts"], row["owner"])

@@ -326,7 +326,8 @@ class SqlTx(ABC):
     async def overdue_requests(self, limit: int) -> list[Request]:
         found = await self.rows(
             f"SELECT {REQUEST} FROM requests r WHERE r.status = 'pending' AND r.expires_at <= $1 "
-            f"AND (r.expires_at <= $2 OR NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.request_id = r.id AND d.{UNDER_WAY})) "
+            "AND (r.expires_at <= $2 OR NOT EXISTS "
+            f"(SELECT 1 FROM deliveries d WHERE d.request_id = r.id AND d.{UNDER_WAY})) "
             f"ORDER BY r.expires_at LIMIT $3 {self.SKIP_LOCKED}",
             self.now,
             self.now - REQUEST_GRACE_MS,
