@@ -17,6 +17,7 @@ from otp.codes import KeyRing, clean, fingerprint, key_hash, same, well_formed
 from otp.model import CodeSeed
 from tests.fakes import SeededRandomness
 
+ANY = st.characters(exclude_categories=())  # halves of surrogate pairs too
 FIRST, SECOND, THIRD = "first-" + "a" * 32, "second-" + "b" * 32, "third-" + "c" * 32
 TELEGRAM_SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
 MAX_SECRET = re.compile(r"[A-Za-z0-9_-]{5,256}", re.ASCII)
@@ -295,20 +296,20 @@ def test_a_code_survives_any_grouping(code: str, between: list[str], wide: bool)
     assert clean(typed[: len(typed) - len(between[len(code) - 1])]) == code
 
 
-@given(st.text("0123456789", min_size=5, max_size=5), st.characters(), st.integers(0, 5))
+@given(st.text("0123456789", min_size=5, max_size=5), ANY, st.integers(0, 5))
 def test_one_strange_character_makes_it_malformed(code: str, strange: str, at: int):
     """Five digits and one more character are a code of six only when that character is a digit."""
     typed = code[:at] + strange + code[at:]
     assert well_formed(clean(typed), 6) == (strange in "0123456789０１２３４５６７８９")
 
 
-@given(st.text(st.characters(), max_size=64))
+@given(st.text(ANY, max_size=64))
 def test_cleaning_twice_changes_nothing(typed: str):
     """What was cleaned is clean."""
     assert clean(clean(typed)) == clean(typed)
 
 
-@given(st.text(st.characters(), max_size=64))
+@given(st.text(ANY, max_size=64))
 def test_cleaning_only_takes_away(typed: str):
     """No character appears that was not typed, but plain digits for full-width ones."""
     left = Counter(unicodedata.normalize("NFKC", ch) if "０" <= ch <= "９" else ch for ch in typed)

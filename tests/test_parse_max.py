@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from maxapi.exceptions import InvalidToken, MaxApiError, MaxConnection, MaxError
 
@@ -21,6 +21,7 @@ from bot.messages import Message
 from otp.model import Channel, Person, Refusal
 from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
 
+ANY = st.characters(exclude_categories=())  # halves of surrogate pairs too
 ME = 4_815_162
 WHO = {
     "user_id": ME,
@@ -289,10 +290,10 @@ def test_an_id_that_is_none_is_refused(kind: str, user_id: Any):
      ("message_callback", "callback"), ("message_callback", "callback.user"),
      ("message_callback", "message.recipient"), *((kind, "update_type") for kind in KINDS)],
 )  # fmt: skip
-@pytest.mark.parametrize("value", [GONE, None, 5, True, [], [{}], {}, 1.5, "x"], ids=repr)
-def test_what_is_missing_or_of_a_wrong_type_is_dropped(kind: str, path: str, value: Any):
+def test_what_is_missing_or_of_a_wrong_type_is_dropped(kind: str, path: str):
     """Every part that is needed, with every kind of thing in its place."""
-    assert parse(changed(KINDS[kind], path, value)) is None
+    values: list[Any] = [GONE, None, 5, True, [], [{}], {}, 1.5, "x"]
+    assert [value for value in values if parse(changed(KINDS[kind], path, value)) is not None] == []
 
 
 @pytest.mark.parametrize("callback_id", [GONE, None, 5, {}, []], ids=repr)
@@ -325,7 +326,7 @@ def test_a_body_that_is_no_update_is_dropped(raw: bytes):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8)
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(ANY, max_size=8)
     | st.sampled_from(["dialog", *KINDS, ME, WHO, BOT]),
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
@@ -406,7 +407,8 @@ def test_keys_of_different_kinds_never_meet():
     )
 
 
-@given(st.text(st.characters(), max_size=300))
+@given(st.text(ANY, max_size=300))
+@example("\ud800")
 def test_a_key_is_short_and_plain(callback_id: str):
     """Whatever MAX uses as an id, a database can hold the key made of it."""
     found = key(changed(PRESSED, "callback.callback_id", callback_id))

@@ -38,6 +38,7 @@ from otp.model import Channel, Person, Refusal
 from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
 from otp.taps import Update
 
+ANY = st.characters(exclude_categories=())  # halves of surrogate pairs too
 ME = 4_815_162_342
 WHO = {"id": ME, "is_bot": False, "first_name": "Ада", "username": "ada", "language_code": "ru"}
 CHAT = {"id": ME, "type": "private", "first_name": "Ада", "username": "ada"}
@@ -267,10 +268,10 @@ def test_an_update_without_its_id_is_dropped(kind: str, update_id: Any):
      ("my_chat_member", "my_chat_member.from"), ("my_chat_member", "my_chat_member.chat"),
      ("my_chat_member", "my_chat_member.new_chat_member"), ("my_chat_member", "my_chat_member.new_chat_member.status")],
 )  # fmt: skip
-@pytest.mark.parametrize("value", [GONE, None, 5, True, [], [{}], {}, 1.5, [[]]], ids=repr)
-def test_what_is_missing_or_of_a_wrong_type_is_dropped(kind: str, path: str, value: Any):
+def test_what_is_missing_or_of_a_wrong_type_is_dropped(kind: str, path: str):
     """Every part that is needed, with every kind of thing in its place."""
-    assert parse(changed(KINDS[kind], path, value)) is None
+    values: list[Any] = [GONE, None, 5, True, [], [{}], {}, 1.5, [[]]]
+    assert [value for value in values if parse(changed(KINDS[kind], path, value)) is not None] == []
 
 
 @pytest.mark.parametrize("status", ["member", "creator", "administrator", "restricted", "left", "", "Kicked"])
@@ -303,7 +304,7 @@ def test_a_body_that_is_no_update_is_dropped(raw: bytes):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8)
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(ANY, max_size=8)
     | st.sampled_from(["private", "kicked", ME, CHAT, WHO, BOT]),
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(

@@ -67,6 +67,7 @@ ILL = [
     ("PUBLIC_URL", "hunter2.example"),
     ("PUBLIC_URL", "https://"),
     ("PUBLIC_URL", "https://user:hunter2@example.org"),
+    ("PUBLIC_URL", "https://:hunter2@example.org"),
     ("PUBLIC_URL", "https://example.org/?hunter2"),
     ("PUBLIC_URL", "https://example.org/#hunter2"),
     ("PUBLIC_URL", "https://hunter2.example:99999"),

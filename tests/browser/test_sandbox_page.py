@@ -44,7 +44,7 @@ def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("sandbox") / "output.txt"
     command = [sys.executable, "main.py", "sandbox"]
     with log.open("wb") as output:
-        service = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)  # noqa: S603
+        service = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
     try:
         wait_until_ready(f"http://127.0.0.1:{port}", service, log)
         yield f"http://127.0.0.1:{port}"
@@ -194,7 +194,7 @@ def call_named(page: Page, name: str) -> Locator:
 
 def in_shell(line: str) -> Any:
     """What a command line prints when it is pasted into a shell, read as JSON."""
-    done = subprocess.run(["sh", "-c", line], capture_output=True, check=True, timeout=20)  # noqa: S603, S607
+    done = subprocess.run(["sh", "-c", line], capture_output=True, check=True, timeout=20)  # noqa: S607
     return json.loads(done.stdout)
 
 

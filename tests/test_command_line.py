@@ -1,0 +1,242 @@
+"""The command line as an operator types it, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.admin import AdminServer, NobodyListens, Refused, ask, perform_project
+from config import VERSION
+from otp.model import Mode
+from otp.ports import Store
+from otp.projects import Projects
+from tests.fakes import SeededRandomness
+
+ROOT = Path(__file__).parent.parent
+
+
+def tapcode(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder of its own."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), *arguments],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_version_is_that_of_the_release(tmp_path: Path) -> None:
+    """`--version` says it."""
+    assert tapcode(tmp_path, "--version").stdout == f"tapcode {VERSION}\n"
+
+
+def test_help_loads_no_messenger_and_no_server(tmp_path: Path) -> None:
+    """What costs seconds is imported where it is needed."""
+    code = (
+        "import sys, main; main.parser(); print(sorted({'aiogram', 'maxapi', 'aiohttp'} & set(sys.modules)))"
+    )
+    got = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert got.stdout == "[]\n"
+
+
+def test_the_life_of_a_project(tmp_path: Path) -> None:
+    """Create, list, update, disable, enable, rotate, delete, each as JSON."""
+    made = json.loads(
+        tapcode(tmp_path, "project", "create", "--name", "Ромашка", "--description", "d", "--json").stdout
+    )
+    assert set(made) == {"id", "name", "api_key"}
+    assert made["api_key"].startswith("tc_live_")
+    listed = json.loads(tapcode(tmp_path, "project", "list", "--json").stdout)
+    assert listed == [{"id": made["id"], "name": "Ромашка", "description": "d", "enabled": True}]
+    tapcode(tmp_path, "project", "update", made["id"], "--name", "Лилия")
+    tapcode(tmp_path, "project", "disable", made["id"])
+    [now] = json.loads(tapcode(tmp_path, "project", "list", "--json").stdout)
+    assert (now["name"], now["description"], now["enabled"]) == ("Лилия", "d", False)
+    rotated = json.loads(
+        tapcode(tmp_path, "project", "rotate-key", made["id"], "--keep-old", "24h", "--json").stdout
+    )
+    assert rotated["api_key"] != made["api_key"]
+    refused = tapcode(tmp_path, "project", "delete", made["id"])
+    assert (refused.returncode, "--yes" in refused.stderr) == (1, True)
+    assert tapcode(tmp_path, "project", "delete", made["id"], "--yes").returncode == 0
+    assert json.loads(tapcode(tmp_path, "project", "list", "--json").stdout) == []
+    assert made["api_key"].encode() not in (tmp_path / "data" / "tapcode.db").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "arguments,told",
+    [
+        (("create", "--name", ""), "name"),
+        (("create", "--name", "x" * 201), "name"),
+        (("create", "--name", "a\nb"), "name"),
+        (("create", "--name", "\u202eevil"), "name"),
+        (("update", "00000000-0000-4000-8000-000000000000", "--name", "x"), "no project"),
+        (("update", "00000000-0000-4000-8000-000000000000"), "--name"),
+        (("enable", "../../etc"), "UUID"),
+    ],
+)
+def test_what_a_project_can_not_be(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+    """One line, exit code 1, no key."""
+    got = tapcode(tmp_path, "project", *arguments)
+    assert got.returncode == 1
+    assert told in got.stderr
+    assert len(got.stderr.splitlines()) == 1
+    assert got.stdout == ""
+
+
+@pytest.mark.parametrize("hours", ["24", "1d", "-1h", "٣h", "721h"])
+def test_hours_that_are_none(tmp_path: Path, hours: str) -> None:
+    """A usage error, exit code 2."""
+    got = tapcode(tmp_path, "project", "rotate-key", "x", f"--keep-old={hours}")
+    assert got.returncode == 2
+
+
+# ------------------------------------------------------------------ the socket
+
+
+@asynccontextmanager
+async def owner(path: Path, store: Store) -> AsyncIterator[AdminServer]:
+    """A process that owns the store, as far as its socket goes."""
+    projects = Projects(store, SeededRandomness(), Mode.LIVE)
+    server = AdminServer(path, lambda command: perform_project(projects, command))
+    await server.start()
+    yield server
+    await server.close()
+
+
+async def test_the_owner_carries_out_commands(tmp_path: Path, store: Store) -> None:
+    """The command line asks it; refusals come back as such; only this user may ask."""
+    path = tmp_path / "t.sock"
+    async with owner(path, store):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        made = await ask(path, {"group": "project", "verb": "create", "name": "Shop", "description": ""})
+        assert made["name"] == "Shop"
+        with pytest.raises(Refused, match="no project"):
+            await ask(path, {"verb": "delete", "id": "00000000-0000-4000-8000-000000000000"})
+        with pytest.raises(Refused, match="log tells why"):
+            await ask(path, {"verb": "create"})
+    with pytest.raises(NobodyListens):
+        await ask(path, {"verb": "list"})
+
+
+async def test_a_socket_file_of_a_dead_owner_is_replaced(tmp_path: Path, store: Store) -> None:
+    """The lock says who lives, not the file."""
+    path = tmp_path / "t.sock"
+    path.touch()
+    with pytest.raises(NobodyListens):
+        await ask(path, {"verb": "list"})
+    async with owner(path, store):
+        assert await ask(path, {"verb": "list"}) == []
+
+
+# ------------------------------------------------------------------ the service itself
+
+
+def start(folder: Path, port: int, **environment: str) -> subprocess.Popen[str]:
+    """The real service, without a messenger that answers."""
+    settings = {
+        "PATH": os.environ["PATH"],
+        "PORT": str(port),
+        "SECRET_KEYS": "k" * 40,
+        "MAX_BOT_TOKEN": "a-token-of-the-tests",
+        "MAX_API_URL": "http://127.0.0.1:9",
+        "MAX_BOT_USERNAME": "id1_bot",
+        "LOG_FORMAT": "json",
+        "PROJECT_NAME": "Shop",
+        "PROJECT_API_KEY": "tc_live_" + "t" * 40,
+        **environment,
+    }
+    command = [sys.executable, str(ROOT / "main.py"), "serve"]
+    return subprocess.Popen(
+        command, cwd=folder, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def until_serving(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
+    """Read the log up to the line that says so."""
+    lines: list[dict[str, Any]] = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(json.loads(line))
+        if lines[-1]["event"] == "serving":
+            return lines
+    raise AssertionError(lines)
+
+
+def test_the_service_serves_and_stops(tmp_path: Path, unused_tcp_port: int) -> None:
+    """Every line of its log is JSON, commands reach it, SIGTERM ends it with 0, and nothing is left behind."""
+    process = start(tmp_path, unused_tcp_port)
+    try:
+        assert any("PUBLIC_URL" in str(line.get("hint")) for line in until_serving(process))
+        [project] = json.loads(tapcode(tmp_path, "project", "list", "--json").stdout)
+        assert project["id"] == "00000000-0000-4000-8000-000000000001"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert json.loads(output.splitlines()[-1])["event"] == "stopped"
+    assert "a-token-of-the-tests" not in output
+    assert not (tmp_path / "data" / "tapcode.db.sock").exists()
+
+
+def test_a_port_in_use_is_one_line(tmp_path: Path, unused_tcp_port: int) -> None:
+    """Exit code 69, and the lock is free again."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", unused_tcp_port))
+        taken.listen()
+        process = start(tmp_path, unused_tcp_port)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 69
+    assert "the port is in use" in output.splitlines()[-1]
+
+
+def test_a_kill_loses_nothing_and_frees_the_file(tmp_path: Path, unused_tcp_port: int) -> None:
+    """After SIGKILL the same command starts again, with the same project."""
+    for _ in range(2):
+        process = start(tmp_path, unused_tcp_port)
+        until_serving(process)
+        assert len(json.loads(tapcode(tmp_path, "project", "list", "--json").stdout)) == 1
+        process.kill()
+        process.communicate(timeout=30)
+
+
+def test_a_key_of_another_project_is_refused(tmp_path: Path, unused_tcp_port: int) -> None:
+    """Settings can't take a key away from a project; exit code 78 names the setting."""
+    made = json.loads(tapcode(tmp_path, "project", "create", "--name", "Other", "--json").stdout)
+    process = start(tmp_path, unused_tcp_port, PROJECT_API_KEY=made["api_key"])
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 78
+    assert "PROJECT_API_KEY" in output
+    assert made["api_key"] not in output
+
+
+@pytest.mark.slow
+def test_a_second_service_on_the_same_file_waits_and_gives_up(tmp_path: Path, unused_tcp_port: int) -> None:
+    """After ten seconds one line and exit code 75; the first one goes on."""
+    process = start(tmp_path, unused_tcp_port)
+    until_serving(process)
+    second = start(tmp_path, unused_tcp_port)
+    output, _ = second.communicate(timeout=30)
+    assert second.returncode == 75
+    assert output.splitlines() == [output.strip()]
+    assert "another process" in output
+    assert process.poll() is None
+    process.kill()
+    process.communicate(timeout=30)

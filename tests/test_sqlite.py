@@ -1,0 +1,267 @@
+"""What only SQLite has: the file, its owner, its migrations, its clock, its disk."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from otp.errors import StorageUnavailable, StorageUnusable
+from otp.model import Project
+from otp.ports import Tx
+from storage import open_store
+from storage.migrations import load
+from storage.ownership import FileLock, socket_path
+from storage.sqlite import MIGRATIONS, SqliteStore
+from tests.fakes import START, FakeClock
+
+SHOP = Project("p1", "Shop", "", True)
+
+
+async def save(store: SqliteStore, project: Project = SHOP) -> None:
+    """One committed change."""
+    await store.write(lambda tx: tx.save_project(project))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """A database file that is not there yet, in a folder that is not there yet."""
+    return str(tmp_path / "new folder" / "tapcode.db")
+
+
+async def test_only_the_owner_can_read_the_file(path: str, clock: FakeClock) -> None:
+    """The folder, the database and what SQLite puts beside it."""
+    store = await SqliteStore.open(path, clock)
+    await save(store)
+    folder = Path(path).parent
+    modes = {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}
+    assert modes == {0o600}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    await store.close()
+
+
+async def test_what_was_committed_is_there_after_a_reopening(path: str, clock: FakeClock) -> None:
+    """Twice: migrating an up-to-date file changes nothing."""
+    for _ in range(2):
+        store = await SqliteStore.open(path, clock)
+        await save(store)
+        assert await store.read(lambda tx: tx.projects()) == [SHOP]
+        await store.close()
+
+
+async def test_time_does_not_go_back_over_a_restart(path: str) -> None:
+    """The stored mark is where the clock goes on, whatever the wall says."""
+    late = FakeClock(START + 3_600_000)
+    store = await SqliteStore.open(path, late)
+    await save(store)
+    await store.close()
+    early = FakeClock(START)
+    store = await SqliteStore.open(path, early)
+    assert early.now() >= START + 3_600_000
+    await store.close()
+
+
+@pytest.mark.parametrize("content", [b"x" * 100, os.urandom(16384), b"SQLite format 3\0" + b"\xff" * 5000])
+async def test_a_file_that_is_no_database_is_refused(path: str, clock: FakeClock, content: bytes) -> None:
+    """One clear error, and no thread is left behind."""
+    Path(path).parent.mkdir()
+    Path(path).write_bytes(content)
+    with pytest.raises(StorageUnusable, match="can't use the database"):
+        await open_store(f"sqlite:///{path}", clock)
+
+
+async def test_a_damaged_page_is_refused(path: str, clock: FakeClock) -> None:
+    """Found at start, not in the middle of a code."""
+    store = await SqliteStore.open(path, clock)
+    await save(store)
+    await store.close()
+    with Path(path).open("r+b") as file:
+        file.seek(8192)
+        file.write(os.urandom(8192))
+    with pytest.raises(StorageUnusable):
+        await SqliteStore.open(path, clock)
+
+
+async def test_a_folder_that_can_not_be_written_is_refused(clock: FakeClock) -> None:
+    """The reason is told."""
+    with pytest.raises(StorageUnusable, match="No such file or directory"):
+        await SqliteStore.open("/proc/nowhere/t.db", clock)
+
+
+# ------------------------------------------------------------------ migrations
+
+
+def step(folder: Path, number: int, sql: str) -> None:
+    """Write a migration."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{number:04d}_step.sql").write_text(sql)
+
+
+async def opened(path: str, clock: FakeClock, folder: Path) -> None:
+    """Open with other migrations, and close."""
+    await (await SqliteStore.open(path, clock, folder)).close()
+
+
+def tables(path: str) -> set[str]:
+    """What is in a database file."""
+    with closing(sqlite3.connect(path)) as database:
+        return {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The real first step, alone."""
+    made = tmp_path / "migrations"
+    step(made, 1, load(MIGRATIONS)[0].sql)
+    return made
+
+
+async def test_each_step_is_applied_once_and_in_order(path: str, clock: FakeClock, folder: Path) -> None:
+    """A later step meets what the earlier one made."""
+    await opened(path, clock, folder)
+    step(folder, 2, "CREATE TABLE a (x TEXT) STRICT;\nINSERT INTO a SELECT 'it;s' FROM facts LIMIT 1;")
+    step(folder, 3, "ALTER TABLE a ADD COLUMN y TEXT;")
+    for _ in range(2):
+        await opened(path, clock, folder)
+    assert "a" in tables(path)
+
+
+async def test_a_step_that_fails_leaves_the_file_as_it_was(path: str, clock: FakeClock, folder: Path) -> None:
+    """All or nothing, the steps before it in the same start too."""
+    await opened(path, clock, folder)
+    step(folder, 2, "CREATE TABLE a (x TEXT);")
+    step(folder, 3, "CREATE TABLE b (x TEXT); NONSENSE;")
+    with pytest.raises(StorageUnusable):
+        await opened(path, clock, folder)
+    assert not {"a", "b"} & tables(path)
+    step(folder, 3, "CREATE TABLE b (x TEXT);")
+    await opened(path, clock, folder)
+    assert {"a", "b"} <= tables(path)
+
+
+async def test_a_newer_database_is_refused_by_an_older_program(
+    path: str, clock: FakeClock, folder: Path
+) -> None:
+    """Unless the newer step says that older programs cope."""
+    step(folder, 2, "CREATE TABLE a (x TEXT);")
+    await opened(path, clock, folder)
+    with pytest.raises(StorageUnusable, match="newer program"):
+        await SqliteStore.open(path, clock)
+
+
+async def test_a_newer_step_may_let_older_programs_in(path: str, clock: FakeClock, folder: Path) -> None:
+    """`-- oldest-program:` is for rolling back and rolling updates."""
+    step(folder, 2, "-- oldest-program: 1\nCREATE TABLE a (x TEXT);")
+    await opened(path, clock, folder)
+    await opened(path, clock, MIGRATIONS)
+
+
+async def test_a_changed_step_is_refused(path: str, clock: FakeClock, folder: Path) -> None:
+    """What was applied is not what this program knows."""
+    step(folder, 2, "CREATE TABLE a (x TEXT);")
+    await opened(path, clock, folder)
+    step(folder, 2, "CREATE TABLE a (y TEXT);")
+    with pytest.raises(StorageUnusable, match="differs"):
+        await opened(path, clock, folder)
+
+
+def test_the_steps_of_this_program_are_numbered_without_gaps() -> None:
+    """1, 2, 3, …"""
+    versions = [one.version for one in load(MIGRATIONS)]
+    assert versions == list(range(1, len(versions) + 1))
+
+
+# ------------------------------------------------------------------ the disk
+
+
+async def test_a_full_disk_is_unavailable_and_heals(path: str, clock: FakeClock) -> None:
+    """Nothing half-done stays; with room again the same store works."""
+    store = await SqliteStore.open(path, clock)
+
+    async def limit(tx: Tx, pages: int) -> None:
+        await tx.rows(f"PRAGMA max_page_count = {pages}")  # type: ignore[attr-defined]
+
+    async def fill(tx: Tx) -> None:
+        for number in range(500):
+            await tx.save_project(Project(f"p{number}", "x" * 200, "y" * 1000, True))
+
+    await store.read(lambda tx: limit(tx, 60))
+    with pytest.raises(StorageUnavailable):
+        await store.write(fill)
+    assert await store.read(lambda tx: tx.projects()) == []
+    await store.read(lambda tx: limit(tx, 100_000))
+    await store.write(fill)
+    assert len(await store.read(lambda tx: tx.projects())) == 500
+    await store.close()
+
+
+async def test_another_process_holds_the_file(path: str, clock: FakeClock) -> None:
+    """Unavailable after the wait, good again afterwards, readers unharmed."""
+    store = await SqliteStore.open(path, clock)
+
+    async def impatient(tx: Tx) -> None:
+        await tx.rows("PRAGMA busy_timeout = 10")  # type: ignore[attr-defined]
+
+    await store.read(impatient)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageUnavailable):
+            await save(store)
+        assert await store.read(lambda tx: tx.projects()) == []
+        other.execute("ROLLBACK")
+    await save(store)
+    await store.close()
+
+
+async def test_what_waited_too_long_is_not_done_late(
+    path: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operation that did not begin in time fails instead."""
+    store = await SqliteStore.open(path, clock)
+    monkeypatch.setattr("storage.sqlite.DEADLINE_S", -1.0)
+    with pytest.raises(StorageUnavailable):
+        await save(store)
+    monkeypatch.undo()
+    assert await store.read(lambda tx: tx.projects()) == []
+    await store.close()
+
+
+# ------------------------------------------------------------------ the owner
+
+
+def test_a_file_has_one_owner(path: str) -> None:
+    """Until it lets go."""
+    first, second = FileLock(path), FileLock(path)
+    assert first.acquire()
+    assert not second.acquire()
+    first.release()
+    assert second.acquire()
+    second.release()
+
+
+async def test_an_owner_is_waited_for(path: str) -> None:
+    """Who comes second gets the file when the first one goes, and gives up when it is told to stop."""
+    first, second = FileLock(path), FileLock(path)
+    first.acquire()
+    stop = asyncio.Event()
+    waiting = asyncio.ensure_future(second.acquire_within(30, stop))
+    await asyncio.sleep(0)
+    first.release()
+    assert await waiting
+    stop.set()
+    assert not await first.acquire_within(30, stop)
+    second.release()
+
+
+def test_a_socket_path_fits_into_an_address(tmp_path: Path) -> None:
+    """Beside the file, or under a hash of it where that would be too long."""
+    short = socket_path("/x/t.db")
+    assert short == Path("/x/t.db.sock")
+    long = socket_path(str(tmp_path / ("d" * 100) / "t.db"))
+    assert len(os.fsencode(long)) <= 100
+    assert long != socket_path(str(tmp_path / ("e" * 100) / "t.db"))
