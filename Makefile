@@ -13,7 +13,7 @@ COMPILE := $(PY) -m uv pip compile -q --universal -p 3.11 --only-binary :all: --
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-slow test-browser lint fmt lock clean remake
+.PHONY: help run test test-slow test-browser lint fmt docs lock clean remake
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,9 @@ lint: $(STAMP)-run $(STAMP)-test $(STAMP)-browser $(STAMP)-lint ## style, types,
 fmt: $(STAMP)-lint ## format, and repair what can be repaired
 	$(PY) -m ruff check --fix-only .
 	$(PY) -m ruff format .
+
+docs: $(STAMP)-run ## write docs/openapi.json and the table in docs/conversation.md anew
+	@$(PY) -m docs.build
 
 lock: $(STAMP)-uv ## make requirements/*.txt again from pyproject.toml (ARGS=--upgrade takes the newest versions)
 	$(COMPILE) $(ARGS) pyproject.toml -o requirements/run.txt

@@ -285,9 +285,12 @@ async def own(database: str, stop: asyncio.Event) -> Any:
     return lock
 
 
-def stop_on_signals() -> asyncio.Event:
-    """Set by SIGINT and SIGTERM."""
+def take_over_loop() -> asyncio.Event:
+    """Log the loop's own troubles; the event is set by SIGINT and SIGTERM."""
+    from config.logs import watch
+
     stop = asyncio.Event()
+    watch(asyncio.get_running_loop())
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
@@ -304,7 +307,7 @@ async def serve(settings: Settings) -> None:
     from storage.ownership import socket_path
 
     log = structlog.get_logger()
-    stop, clock = stop_on_signals(), SystemClock()
+    stop, clock = take_over_loop(), SystemClock()
     url = settings.database_url.get_secret_value()
     database = sqlite_path(url)
     lock = await own(database, stop) if database else None
@@ -358,7 +361,7 @@ async def sandbox(settings: Settings) -> None:
     from sandbox.guard import local_only
     from storage import SQLITE, open_store, remove
 
-    stop, clock, randomness = stop_on_signals(), SystemClock(), SystemRandomness()
+    stop, clock, randomness = take_over_loop(), SystemClock(), SystemRandomness()
     lock = await own(SANDBOX_DATABASE, stop)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     demo = Demo(f"http://{host}:{settings.port}", clock.now)
@@ -381,7 +384,7 @@ async def sandbox(settings: Settings) -> None:
         )
         service.app.middlewares.insert(1, local_only)
         try:
-            made = await service.projects.create("Ромашка", "Цветы с доставкой. Flowers, delivered.")
+            made = await service.projects.create("Ромашка · Daisy", "Цветы с доставкой. Flowers, delivered.")
             base_url = f"http://{'localhost' if settings.host == '127.0.0.1' else host}:{settings.port}"
             facts = {
                 "api_key": made.api_key,

@@ -38,6 +38,8 @@ _TYPED: Final = re.compile(
     r"(?:https?://\S+[?&](?:start|startapp)=)?(?P<prefix>otp_)(?P<id>[A-Za-z0-9_-]*)(?:&\S*)?",
     re.ASCII | re.IGNORECASE,
 )
+_SUBJECT: Final = re.compile(r"[A-Za-z0-9:-]{1,60}", re.ASCII)
+"""What button data of ours names: ids. Anything else is forged and goes no further."""
 _COMMAND: Final = re.compile(
     r"/(?P<name>[a-z]+)(?:@\w+)?(?:\s+(?P<rest>.*))?", re.ASCII | re.IGNORECASE | re.DOTALL
 )
@@ -115,6 +117,8 @@ class Dialog:
 
     async def _press(self, event: Pressed) -> Pressing:
         verb, _, subject = event.data.partition(":")
+        if _SUBJECT.fullmatch(subject) is None:
+            return NotYours()
         match verb:
             case phrases.CONSENT:
                 return await self._taps.consent(event.update, subject)

@@ -27,7 +27,7 @@ from otp.taps import Update
 UPDATES: Final = ["bot_started", "message_created", "message_callback", "bot_stopped", "dialog_removed"]
 CONNECT_SECONDS: Final = 5
 CALL_SECONDS: Final = 10
-_FAILURES: Final = (MaxError, TimeoutError, aiohttp.ClientError, ValueError)
+_FAILURES: Final = (MaxError, TimeoutError, aiohttp.ClientError, ValueError, RecursionError)
 _GONE: Final = {(403, "chat.denied"), (404, "dialog.not.found"), (404, "chat.not.found")}
 
 
@@ -60,9 +60,9 @@ class MaxSkin:
                 json=_body(message),
             )
             message_id = answer["message"]["body"]["mid"]
-        except (*_FAILURES, KeyError, TypeError) as error:
+        except Exception as error:  # noqa: BLE001  # whatever the library makes of an answer, the message may be out
             return outcome_of(error)
-        return Accepted(str(message_id))
+        return Accepted(message_id) if isinstance(message_id, str) and message_id else Unknown()
 
     async def answer(self, pressed: Pressed, popup: str | None, message: Message | None) -> None:
         body: dict[str, Any] = {}
@@ -146,7 +146,7 @@ def _answered(error: MaxApiError) -> Outcome:
     code = error.raw.get("code") if isinstance(error.raw, dict) else None
     if error.code == HTTPStatus.TOO_MANY_REQUESTS:
         return NotSent()
-    if (error.code, code) in _GONE:
+    if isinstance(code, str) and (error.code, code) in _GONE:
         return Refused(Refusal.GONE)
     refused = HTTPStatus.BAD_REQUEST <= error.code < HTTPStatus.INTERNAL_SERVER_ERROR
     return Refused(Refusal.REJECTED) if refused else Unknown()

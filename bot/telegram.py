@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 from aiogram import Bot
@@ -12,6 +13,7 @@ from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.exceptions import (
     AiogramError,
+    ClientDecodeError,
     TelegramAPIError,
     TelegramBadRequest,
     TelegramConflictError,
@@ -85,7 +87,12 @@ class _Session(AiohttpSession):
                 content = await answer.text()
         except (TimeoutError, ClientError, UnicodeDecodeError) as error:
             raise TelegramNetworkError(method=method, message=type(error).__name__) from error
-        response = self.check_response(bot=bot, method=method, status_code=answer.status, content=content)
+        try:
+            response = self.check_response(bot=bot, method=method, status_code=answer.status, content=content)
+        except (TelegramAPIError, ClientDecodeError, TypeError) as error:
+            if answer.status == HTTPStatus.TOO_MANY_REQUESTS and not isinstance(error, TelegramRetryAfter):
+                raise TelegramRetryAfter(method, "too many requests", retry_after=0) from error
+            raise
         return cast(TelegramType, response.result)
 
 
@@ -112,9 +119,9 @@ class TelegramSkin:
                 link_preview_options=_NO_PREVIEW,
                 request_timeout=max(1, round(timeout_ms / 1000)),
             )
-        except (AiogramError, ValueError) as error:
+            return Accepted(str(int(sent.message_id)))
+        except Exception as error:  # noqa: BLE001  # whatever the library makes of an answer, the message may be out
             return outcome_of(error)
-        return Accepted(str(sent.message_id))
 
     async def answer(self, pressed: Pressed, popup: str | None, message: Message | None) -> None:
         with suppress(
@@ -175,27 +182,26 @@ def outcome_of(error: Exception) -> Outcome:
     """What a failed `sendMessage` means for the message."""
     if isinstance(error, TelegramRetryAfter):
         return NotSent(int(error.retry_after * 1000))
-    if isinstance(error, TelegramNetworkError):
-        never_left = isinstance(error.__cause__, (ClientConnectorError, ConnectionTimeoutError))
-        return NotSent() if never_left else Unknown()
     if isinstance(error, TelegramForbiddenError) or _chat_not_found(error):
         return Refused(Refusal.GONE)
     if isinstance(error, _CERTAINLY_REFUSED):
         return Refused(Refusal.REJECTED)
-    return Unknown()
+    return NotSent() if _never_left(error) else Unknown()
+
+
+def _never_left(error: Exception) -> bool:
+    """Whether no connection came about."""
+    unconnected = (ClientConnectorError, ConnectionTimeoutError)
+    return isinstance(error, TelegramNetworkError) and isinstance(error.__cause__, unconnected)
 
 
 def _chat_not_found(error: Exception) -> bool:
-    return isinstance(error, TelegramBadRequest) and "chat not found" in error.message.lower()
+    return isinstance(error, TelegramBadRequest) and "chat not found" in str(error.message).lower()
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, TelegramNetworkError):
-        return (
-            "not reachable"
-            if isinstance(error.__cause__, (ClientConnectorError, ConnectionTimeoutError))
-            else "no answer"
-        )
+        return "not reachable" if _never_left(error) else "no answer"
     return type(error).__name__ if isinstance(error, TelegramAPIError) else "unreadable answer"
 
 

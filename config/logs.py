@@ -6,6 +6,7 @@ message that was sent, the code included.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import sys
@@ -21,10 +22,13 @@ from otp.events import Event as OtpEvent
 from otp.model import DeliveryState
 
 _SHAPES: Final = re.compile(
-    r"tc_(?:live|test)_[A-Za-z0-9_-]{8,}|\b[0-9]{6,20}:[A-Za-z0-9_-]{20,}|\bwhsec_[A-Za-z0-9+/=_-]{8,}|(?<=otp_)[A-Za-z0-9]{16}"
+    r"tc_(?:live|test)_[A-Za-z0-9_-]{8,}|(?<![0-9])[0-9]{6,20}:[A-Za-z0-9_-]{20,}|\bwhsec_[A-Za-z0-9+/=_-]{8,}|(?<=otp_)[A-Za-z0-9]{16}"
 )
 """API keys, Telegram tokens, signing secrets and the ids in links, wherever they appear."""
-_NOISY: Final = ("aiogram", "aiohttp", "aiosqlite", "asyncio", "maxapi", "backoff")
+_NOISY: Final = ("aiohttp", "aiosqlite")
+_SILENT: Final = ("aiogram", "maxapi", "bot", "connection", "dispatcher", "backoff", "asyncio")
+"""The messengers' libraries (maxapi calls its loggers `bot`, `connection`, `dispatcher`) and asyncio put texts of
+exceptions into their sentences; what they would say reaches us as exceptions too."""
 _MASK: Final = "[hidden]"
 _SHORTEST_SECRET: Final = 8
 
@@ -55,6 +59,8 @@ class Redactor:
             return self._known.sub(_MASK, text) if self._known else text
         if isinstance(value, (list, tuple)):
             return [self._clean(item) for item in value]
+        if isinstance(value, BaseException):
+            return type(value).__name__
         return value if isinstance(value, (int, float, bool, type(None))) else self._clean(str(value))
 
 
@@ -66,6 +72,16 @@ def _exception(_logger: Any, _method: str, event: Event) -> Event:
         error = found[1]
     if error is not None:
         event["exception"] = list(_chain(error))
+    return event
+
+
+def _visible(_logger: Any, _method: str, event: Event) -> Event:
+    """For a terminal: exceptions as lines, control characters as escapes (they would forge lines and colours)."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[name] = "".join(ch if ch.isprintable() else ascii(ch)[1:-1] for ch in value)
+    if "exception" in event:
+        event["exception"] = "\n".join(event["exception"])
     return event
 
 
@@ -97,6 +113,7 @@ def configure(level: str, style: str | None, secrets: Iterable[str]) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _exception,
         Redactor(secrets),
+        *([_visible] if console else []),
     ]
     structlog.configure(
         processors=[*shared, renderer],
@@ -115,8 +132,18 @@ def configure(level: str, style: str | None, secrets: Iterable[str]) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
-    for name in ("aiogram", "maxapi", "backoff"):
+    for name in _SILENT:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    logging.raiseExceptions = False
+
+
+def watch(loop: asyncio.AbstractEventLoop) -> None:
+    """Log what goes wrong in tasks and callbacks that nobody awaits: asyncio's own sentences quote exceptions."""
+
+    def tell(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        structlog.get_logger().error("loop.failed", exc_info=context.get("exception"))
+
+    loop.set_exception_handler(tell)
 
 
 def log_event(event: OtpEvent) -> None:

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Command = Literal["serve", "sandbox", "cli"]
@@ -47,15 +47,16 @@ def _is_loopback(host: str | None) -> bool:
 
 def _url(value: str, schemes: tuple[str, ...], *, bare: bool) -> str:
     """A checked URL without its trailing slash."""
-    parts = urlsplit(value)
+    parts = urlsplit("")
     try:
+        parts = urlsplit(value)
         sound = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
+    except ValueError:  # its text holds the URL, and a proxy's URL holds a password
         sound = False
-    if not sound:
+    if not sound or re.search(r"\s", value):
         raise ValueError(
             f"must be a URL that begins with {' or '.join(scheme + '://' for scheme in schemes)}"
-        )
+        ) from None
     if bare and (parts.query or parts.fragment or parts.username or parts.password):
         raise ValueError("must be a plain URL without user, query or fragment")
     return value.rstrip("/")
@@ -158,6 +159,13 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _LOWER] = "info"
     log_format: Annotated[Literal["json", "console"] | None, _LOWER] = None
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_text(cls, value: Any) -> Any:
+        if isinstance(value, str) and any("\ud800" <= ch <= "\udfff" for ch in value):
+            raise ValueError("is not UTF-8 text")
+        return value
+
     @property
     def keys(self) -> list[str]:
         """The secret keys, in order."""
@@ -196,6 +204,8 @@ def load(command: Command, environ: Mapping[str, Any] | None = None) -> Settings
     problems: list[str] = []
     try:
         settings = Settings(**given)
+    except UnicodeDecodeError:
+        raise SettingsError([".env: is not UTF-8 text"]) from None
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False)
         problems = [_line(one) for one in found]

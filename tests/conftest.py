@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import settings
 
 from otp.ports import Store
 from storage import open_store
 from tests.fakes import FakeClock
 from tests.world import World, make_world
+
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 STORES = {"sqlite": "sqlite:///:memory:"}
 """Every store that the contract holds for; a further one is one more line."""

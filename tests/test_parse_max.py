@@ -479,7 +479,6 @@ def test_an_error_means(error: Exception, outcome: Outcome):
     assert outcome_of(error) == outcome
 
 
-@pytest.mark.xfail(reason="the code is looked up in a set, and a list has no hash")
 @pytest.mark.parametrize("code", [["chat.denied"], {"a": 1}], ids=repr)
 def test_a_code_that_is_no_text_is_no_code(code: Any):
     """A strange error is an error like any other."""
@@ -557,16 +556,12 @@ async def test_an_answer_means(send: Sender, status: int, text: str, outcome: Ou
     assert await send(status, text) == outcome
 
 
-@pytest.mark.xfail(reason="maxapi lets a RecursionError through")
-@pytest.mark.parametrize(
-    "status, outcome", [(200, Unknown()), (500, Unknown()), (400, Refused(Refusal.REJECTED))]
-)
-async def test_a_deeply_nested_answer_does_not_raise(send: Sender, status: int, outcome: Outcome):
+@pytest.mark.parametrize("status", [200, 400, 500])
+async def test_a_deeply_nested_answer_does_not_raise(send: Sender, status: int):
     """`send` never raises for what the messenger does."""
-    assert await send(status, "[" * 100_000) == outcome
+    assert await send(status, "[" * 100_000) == Unknown()
 
 
-@pytest.mark.xfail(reason="whatever stands there is made a text")
 @pytest.mark.parametrize("mid", ["null", "{}", "5", '""'])
 async def test_an_answer_without_a_usable_id_is_unknown(send: Sender, mid: str):
     """`None` is no id of a message."""

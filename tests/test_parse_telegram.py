@@ -424,7 +424,6 @@ def test_an_error_means(error: Exception, outcome: Outcome):
     assert outcome_of(error) == outcome
 
 
-@pytest.mark.xfail(reason="it is a TelegramNetworkError, which is looked at first")
 def test_a_message_that_is_too_large_is_refused():
     """413 is an answer: the message certainly did not arrive."""
     assert outcome_of(TelegramEntityTooLarge(METHOD, "Request Entity Too Large")) == Refused(Refusal.REJECTED)
@@ -503,7 +502,6 @@ async def test_an_answer_means(send: Sender, status: int, text: str, outcome: Ou
     assert await send(status, text) == outcome
 
 
-@pytest.mark.xfail(reason="aiogram and the skin count on a description and a result")
 @pytest.mark.parametrize(
     "status, text, outcome",
     [
@@ -518,7 +516,6 @@ async def test_a_bare_answer_does_not_raise(send: Sender, status: int, text: str
     assert await send(status, text) == outcome
 
 
-@pytest.mark.xfail(reason="aiogram tells of a 429 only by its parameters")
 async def test_a_flood_without_a_time_is_not_sent_either(send: Sender):
     """429 says for certain that nothing was sent."""
     assert (

@@ -203,7 +203,6 @@ def test_a_problem_names_its_setting_and_not_its_value(environment: Environment,
     assert "hunter2" not in lines[0]
 
 
-@pytest.mark.xfail(reason="urlsplit's own ValueError quotes the URL and is passed on")
 @pytest.mark.parametrize("name, value", QUOTED_BY_THE_PARSER)
 def test_a_url_that_the_parser_refuses_is_not_quoted(environment: Environment, name: str, value: str):
     """The standard library's texts hold what they were given; ours never do."""
@@ -271,7 +270,6 @@ def test_the_command_line_needs_no_keys(environment: Environment):
     assert load("cli").keys == []
 
 
-@pytest.mark.xfail(reason="a .env that is not UTF-8 gives a traceback")
 def test_a_file_that_is_not_utf_8_is_a_problem_too(environment: Environment):
     """One line and exit code 78, as for every other problem."""
     Path(".env").write_bytes(b"PROJECT_NAME=\xd0\xff\n")
@@ -279,7 +277,6 @@ def test_a_file_that_is_not_utf_8_is_a_problem_too(environment: Environment):
     assert problems()
 
 
-@pytest.mark.xfail(reason="surrogate escapes pass, and fail where a key is encoded")
 @pytest.mark.parametrize("name", ["SECRET_KEYS", "HOST", "PROJECT_NAME"])
 def test_bytes_that_are_no_text_are_refused(environment: Environment, name: str):
     """What the environment holds must be UTF-8: nothing else could be used later."""

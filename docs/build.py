@@ -1,0 +1,56 @@
+"""Writes the generated documents: `docs/openapi.json` and the table in `docs/conversation.md`. Run by `make docs`."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+from api.openapi import document
+from config import VERSION
+
+DOCS = Path(__file__).parent
+LANGUAGES = DOCS.parent / "bot" / "languages"
+MARKER = "<!-- generated below: every sentence in both languages -->\n"
+WHEN = {
+    "minutes": "Numbers with their noun",
+    "wrong_codes": "Numbers with their noun",
+    "buttons": "Buttons",
+    "question": "The question of a link",
+    "code": "The message with the code",
+    "outcome": "What a pressed message becomes",
+    "offer": "The code does not come by itself",
+    "locked": "Too many wrong codes",
+    "dead": "A link or button that does nothing any more",
+    "popup": "Popups",
+    "help": "/start, /help and everything else",
+    "stop": "/stop",
+}
+
+
+def openapi() -> str:
+    """The OpenAPI document, as it is served."""
+    return json.dumps(document(VERSION), ensure_ascii=False, indent=2) + "\n"
+
+
+def conversation() -> str:
+    """The whole of `docs/conversation.md`: what is written by hand, and the table of all sentences."""
+    head = (DOCS / "conversation.md").read_text(encoding="utf-8").partition(MARKER)[0]
+    english, russian = (
+        tomllib.loads((LANGUAGES / f"{name}.toml").read_text(encoding="utf-8")) for name in ("en", "ru")
+    )
+    parts = [head, MARKER]
+    for section, title in WHEN.items():
+        parts.append(f"\n### {title}: `{section}`\n\n| | English | Русский |\n|---|---|---|\n")
+        keys = list(dict.fromkeys([*english[section], *russian[section]]))
+        parts += [_row(key, english[section].get(key), russian[section].get(key)) for key in keys]
+    return "".join(parts)
+
+
+def _row(key: str, english: str | None, russian: str | None) -> str:
+    return f"| `{key}` | {english or '–'} | {russian or '–'} |\n"
+
+
+if __name__ == "__main__":
+    (DOCS / "openapi.json").write_text(openapi(), encoding="utf-8")
+    (DOCS / "conversation.md").write_text(conversation(), encoding="utf-8")

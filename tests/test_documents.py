@@ -1,0 +1,62 @@
+"""The documents say what the program does."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from api.openapi import document
+from config import VERSION
+from docs import build
+from otp.lifecycle import DELIVERY_STEPS, REQUEST_STEPS
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def test_the_openapi_document_is_valid() -> None:
+    """OpenAPI 3.1 as its own schema has it."""
+    OpenAPIV31SpecValidator(document(VERSION)).validate()
+
+
+def test_the_committed_openapi_document_is_the_served_one() -> None:
+    """`make docs` writes it anew."""
+    assert (ROOT / "docs" / "openapi.json").read_text(encoding="utf-8") == build.openapi()
+
+
+def test_the_table_of_sentences_is_complete() -> None:
+    """`make docs` writes it anew; every section of the language files is in it."""
+    english = tomllib.loads((ROOT / "bot" / "languages" / "en.toml").read_text(encoding="utf-8"))
+    assert set(english) - {"plural"} == set(build.WHEN)
+    assert (ROOT / "docs" / "conversation.md").read_text(encoding="utf-8") == build.conversation()
+
+
+def test_the_release_has_one_number() -> None:
+    """The program, the project file and the newest entry of the changelog agree."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    newest = re.search(
+        r"^## \[(\d[^\]]*)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert newest is not None
+    assert project["project"]["version"] == VERSION == newest[1]
+
+
+def test_the_state_tables_of_the_architecture_are_those_of_the_program() -> None:
+    """Every step of requests and deliveries, and no other."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\| `?(\w+)`? \| `?(\w+)`? \|", text, re.MULTILINE))
+    requests = {(str(a), str(b)) for a, ends in REQUEST_STEPS.items() for b in ends}
+    deliveries = {(str(a), str(b)) for a, ends in DELIVERY_STEPS.items() for b in ends}
+    known = {str(state) for state in [*REQUEST_STEPS, *DELIVERY_STEPS]}
+    assert {pair for pair in told if set(pair) <= known} == requests | deliveries
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
+def test_links_between_documents_lead_somewhere(path: Path) -> None:
+    """Files that are named are there."""
+    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
