@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import errno
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from config import VERSION
 from config.arguments import as_command, confirmed, parser, show
+from config.process import EXIT_BUSY, EXIT_CONFIG, EXIT_STORE, Server, StartError, take_over_loop
 from config.settings import Settings, SettingsError, defaults_but, load
 
 if TYPE_CHECKING:
@@ -36,24 +35,10 @@ if TYPE_CHECKING:
     from otp.ports import Clock, Randomness, Store
     from otp.projects import Projects
 
-# From sysexits.h: EX_CONFIG, EX_IOERR, EX_TEMPFAIL, EX_UNAVAILABLE.
-EXIT_CONFIG: Final = 78
-EXIT_STORE: Final = 74
-EXIT_BUSY: Final = 75
-EXIT_PORT: Final = 69
-
 LOCK_SECONDS: Final = 10
 DRAIN_SECONDS: Final = 20
 """Longer than any call to a messenger: calls in flight at SIGTERM end."""
 SANDBOX_DATABASE: Final = "data/sandbox.db"
-
-
-class StartError(Exception):
-    """The process can't start or go on; one line for the operator, and the exit code."""
-
-    def __init__(self, line: str, code: int) -> None:
-        super().__init__(line)
-        self.code = code
 
 
 # ------------------------------------------------------------------ putting the parts together
@@ -245,32 +230,18 @@ def _readiness(settings: Settings, registration: Registration) -> dict[str, Any]
 async def listen(
     service: Service, host: str, port: int, stop: asyncio.Event, ready: Callable[[], None]
 ) -> None:
-    """Serve until `stop`. Bodies are never decompressed: a few bytes would become gigabytes."""
-    from aiohttp import web
-
-    runner = web.AppRunner(
-        service.app,
-        access_log=None,
-        auto_decompress=False,
-        shutdown_timeout=DRAIN_SECONDS,
-        keepalive_timeout=75,
-    )
-    await runner.setup()
+    """Serve until `stop`; calls under way end."""
+    server = Server(service.app, DRAIN_SECONDS)
     try:
-        site = web.TCPSite(runner, host, port, backlog=1024)
-        try:
-            await site.start()
-        except OSError as error:
-            why = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
-            raise StartError(f"can't listen on {host}:{port}: {why}", EXIT_PORT) from error
+        await server.start(host, port)
         await service.begin()
         ready()
         await stop.wait()
         service.health.draining = True
-        await site.stop()
+        await server.refuse_new()
     finally:
         service.courier.stop_retrying()
-        await runner.cleanup()
+        await server.close()
 
 
 async def own(database: str, stop: asyncio.Event) -> Any:
@@ -283,17 +254,6 @@ async def own(database: str, stop: asyncio.Event) -> Any:
             f"another process serves the database {database} (waited {LOCK_SECONDS} s)", EXIT_BUSY
         )
     return lock
-
-
-def take_over_loop() -> asyncio.Event:
-    """Log the loop's own troubles; the event is set by SIGINT and SIGTERM."""
-    from config.logs import watch
-
-    stop = asyncio.Event()
-    watch(asyncio.get_running_loop())
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
 
 
 async def serve(settings: Settings) -> None:

@@ -13,8 +13,7 @@ from bot.messenger import Answer, Reply, Say, notice
 from bot.texts import Texts, texts_for
 from otp.events import DeliverySettled
 from otp.model import Person, Project, SentMessage, Subscriber
-from otp.ports import Randomness
-from otp.taps import (
+from otp.outcomes import (
     Asked,
     Cancelled,
     Coming,
@@ -26,12 +25,12 @@ from otp.taps import (
     Pressing,
     Repeated,
     Subscriptions,
-    Taps,
     TooLate,
     Unlocked,
     Unusable,
-    Update,
 )
+from otp.ports import Randomness
+from otp.taps import Taps, Update
 
 PREFIX: Final = "otp_"
 _TYPED: Final = re.compile(

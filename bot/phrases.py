@@ -7,7 +7,7 @@ from typing import Final
 from bot.messages import Button, Copy, Message, Page, Press, Style
 from bot.texts import Texts
 from otp.model import Cause, Parcel, Project, Request, Subscriber
-from otp.taps import Asked, Coming, Hurdle, MustUnlock, Offered, Subscriptions, Unusable
+from otp.outcomes import Asked, Coming, Hurdle, MustUnlock, Offered, Subscriptions, Unusable
 
 LABEL_LENGTH: Final = 20
 """Characters of a label that MAX shows with one button in a row."""

@@ -6,9 +6,9 @@ answered with `Repeated`: messengers deliver more than once.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from otp.delivery import (
     Busy,
@@ -35,8 +35,24 @@ from otp.model import (
     Refusal,
     Request,
     RequestStatus,
-    SentMessage,
     Subscriber,
+)
+from otp.outcomes import (
+    Asked,
+    Cancelled,
+    Coming,
+    Dead,
+    Hurdle,
+    MustUnlock,
+    NotYours,
+    Offered,
+    Opening,
+    Pressing,
+    Repeated,
+    Subscriptions,
+    TooLate,
+    Unlocked,
+    Unusable,
 )
 from otp.policy import whole_minutes
 from otp.ports import Store, Tx, Work
@@ -53,115 +69,6 @@ class Update:
     person: Person
     language: str
 
-
-class Unusable(StrEnum):
-    """Why a link or a button does nothing any more."""
-
-    UNKNOWN = "unknown"
-    USED = "used"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-    FOREIGN = "foreign"
-    PAUSED = "paused"
-
-
-class Hurdle(StrEnum):
-    """Why the code does not come by itself, though the request is open: "Send again" helps."""
-
-    FAILED = "failed"
-    LIMIT = "limit"
-    BUSY = "busy"
-    PURPOSES = "purposes"
-
-
-@dataclass(frozen=True, slots=True)
-class Repeated:
-    """This update had its effect before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dead:
-    """Nothing can be done with this link or button."""
-
-    why: Unusable
-
-
-@dataclass(frozen=True, slots=True)
-class NotYours:
-    """The button was shown to somebody else, or never."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The person is asked for consent."""
-
-    project: Project
-    request: Request
-    message: SentMessage
-
-
-@dataclass(frozen=True, slots=True)
-class MustUnlock:
-    """Too many wrong codes: the person is asked to unlock first."""
-
-    project: Project
-    request: Request
-    subscriber: Subscriber
-    message: SentMessage
-
-
-@dataclass(frozen=True, slots=True)
-class Coming:
-    """The code is on its way; `fresh` tells whether this act brought it."""
-
-    project: Project
-    cause: Cause
-    fresh: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Offered:
-    """The code did not come; the person may ask again (after `minutes` where there is a limit)."""
-
-    project: Project
-    request: Request
-    message: SentMessage
-    why: Hurdle
-    minutes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """The request is cancelled."""
-
-    project: Project
-
-
-@dataclass(frozen=True, slots=True)
-class TooLate:
-    """Nothing to cancel: the code is being handed over."""
-
-    project: Project
-
-
-@dataclass(frozen=True, slots=True)
-class Unlocked:
-    """The count of wrong codes starts anew; no code revives."""
-
-    project: Project
-
-
-@dataclass(frozen=True, slots=True)
-class Subscriptions:
-    """What a person has subscribed to, and where they are locked. `left` names a project that was just left."""
-
-    joined: list[tuple[Subscriber, Project]]
-    locked: list[tuple[Subscriber, Project]]
-    left: Project | None = None
-
-
-Opening = Repeated | Dead | Asked | MustUnlock | Coming | Offered
-Pressing = Opening | NotYours | Cancelled | TooLate | Unlocked | Subscriptions
 
 _WITH_BUTTONS = (MessageKind.QUESTION, MessageKind.UNLOCK, MessageKind.OFFER)
 
@@ -191,48 +98,26 @@ class Taps:
     async def consent(self, update: Update, request_id: str) -> Pressing:
         """Consent: "Get the code" was pressed."""
 
-        async def work(tx: Tx) -> Pressing:
-            if not await tx.was_shown(request_id, update.person, _WITH_BUTTONS):
-                return NotYours()
-            found = await self._find(tx, update, request_id)
-            if isinstance(found, Dead):
-                return found
-            request, project = found
+        async def act(tx: Tx, request: Request, project: Project) -> Pressing:
             sub = await self._subscribed(tx, request, update)
             return await self._first_code(tx, request, project, sub, Cause.CONSENT)
 
-        return await self._once(update, work)
+        return await self._pressed(update, request_id, act)
 
     async def again(self, update: Update, request_id: str) -> Pressing:
         """The person pressed "Send again"."""
 
-        async def work(tx: Tx) -> Pressing:
-            if not await tx.was_shown(request_id, update.person, _WITH_BUTTONS):
-                return NotYours()
-            found = await self._find(tx, update, request_id)
-            if isinstance(found, Dead):
-                return found
-            request, project = found
+        async def act(tx: Tx, request: Request, project: Project) -> Pressing:
             sub = await tx.subscriber_of(request.project_id, request.mode, update.person)
             if sub is None or not sub.subscribed:
                 return await self._ask(tx, request, project, update.person)
             return await self._code(tx, request, project, sub, Cause.AGAIN)
 
-        return await self._once(update, work)
+        return await self._pressed(update, request_id, act)
 
     async def cancel(self, update: Update, request_id: str) -> Pressing:
         """Cancel was pressed."""
-
-        async def work(tx: Tx) -> Pressing:
-            if not await tx.was_shown(request_id, update.person, _WITH_BUTTONS):
-                return NotYours()
-            found = await self._find(tx, update, request_id)
-            if isinstance(found, Dead):
-                return found
-            request, project = found
-            return await self._cancel(tx, request, project)
-
-        return await self._once(update, work)
+        return await self._pressed(update, request_id, self._cancel)
 
     async def unlock(self, update: Update, subscriber_id: str, request_id: str | None) -> Pressing:
         """Unlock was pressed, with the request that waits for it if there is one."""
@@ -297,6 +182,22 @@ class Taps:
             return await work(tx)
 
         return await self._store.write(guarded)
+
+    async def _pressed(
+        self,
+        update: Update,
+        request_id: str,
+        act: Callable[[Tx, Request, Project], Coroutine[Any, Any, Pressing]],
+    ) -> Pressing:
+        """Act on an open request, by a button that was shown to this person."""
+
+        async def work(tx: Tx) -> Pressing:
+            if not await tx.was_shown(request_id, update.person, _WITH_BUTTONS):
+                return NotYours()
+            found = await self._find(tx, update, request_id)
+            return found if isinstance(found, Dead) else await act(tx, *found)
+
+        return await self._once(update, work)
 
     async def _find(self, tx: Tx, update: Update, request_id: str) -> tuple[Request, Project] | Dead:
         """The open request behind an id, if this person may act on it."""

@@ -9,10 +9,7 @@ import pytest
 
 from otp.events import DeliverySettled, SubscriberJoined, SubscriberLeft
 from otp.model import Cause, Channel, DeliveryState, Person, Refusal, RequestStatus
-from otp.policy import Policy
-from otp.ports import NotSent, Refused, Store, Unknown
-from otp.service import Reason
-from otp.taps import (
+from otp.outcomes import (
     Asked,
     Cancelled,
     Coming,
@@ -27,6 +24,9 @@ from otp.taps import (
     Unlocked,
     Unusable,
 )
+from otp.policy import Policy
+from otp.ports import NotSent, Refused, Store, Unknown
+from otp.service import Reason
 from tests.fakes import FakeClock
 from tests.world import ANN, BOB, CAT, LOGIN, World, make_world, wrong
 

@@ -33,7 +33,7 @@ from otp.model import (
     SentMessage,
     Subscriber,
 )
-from otp.taps import Asked, Coming, Hurdle, MustUnlock, Offered, Subscriptions, Unusable
+from otp.outcomes import Asked, Coming, Hurdle, MustUnlock, Offered, Subscriptions, Unusable
 
 LONG = Project("p" * 36, "Ж" * 199 + "\U0001f600", "d" * 999 + "\U0001f600", True)
 PLAIN = Project("p" * 36, "Shop <b>&amp; *Sons* _{0}_ {name}", "", True)

@@ -1,0 +1,118 @@
+"""What an act in the chat came to, as values: the dialog turns them into messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from otp.model import Cause, Project, Request, SentMessage, Subscriber
+
+
+class Unusable(StrEnum):
+    """Why a link or a button does nothing any more."""
+
+    UNKNOWN = "unknown"
+    USED = "used"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    FOREIGN = "foreign"
+    PAUSED = "paused"
+
+
+class Hurdle(StrEnum):
+    """Why the code does not come by itself, though the request is open: "Send again" helps."""
+
+    FAILED = "failed"
+    LIMIT = "limit"
+    BUSY = "busy"
+    PURPOSES = "purposes"
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """This update had its effect before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Nothing can be done with this link or button."""
+
+    why: Unusable
+
+
+@dataclass(frozen=True, slots=True)
+class NotYours:
+    """The button was shown to somebody else, or never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The person is asked for consent."""
+
+    project: Project
+    request: Request
+    message: SentMessage
+
+
+@dataclass(frozen=True, slots=True)
+class MustUnlock:
+    """Too many wrong codes: the person is asked to unlock first."""
+
+    project: Project
+    request: Request
+    subscriber: Subscriber
+    message: SentMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """The code is on its way; `fresh` tells whether this act brought it."""
+
+    project: Project
+    cause: Cause
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The code did not come; the person may ask again (after `minutes` where there is a limit)."""
+
+    project: Project
+    request: Request
+    message: SentMessage
+    why: Hurdle
+    minutes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The request is cancelled."""
+
+    project: Project
+
+
+@dataclass(frozen=True, slots=True)
+class TooLate:
+    """Nothing to cancel: the code is being handed over."""
+
+    project: Project
+
+
+@dataclass(frozen=True, slots=True)
+class Unlocked:
+    """The count of wrong codes starts anew; no code revives."""
+
+    project: Project
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriptions:
+    """What a person has subscribed to, and where they are locked. `left` names a project that was just left."""
+
+    joined: list[tuple[Subscriber, Project]]
+    locked: list[tuple[Subscriber, Project]]
+    left: Project | None = None
+
+
+Opening = Repeated | Dead | Asked | MustUnlock | Coming | Offered
+Pressing = Opening | NotYours | Cancelled | TooLate | Unlocked | Subscriptions
