@@ -451,7 +451,8 @@ def _run_server(real: bool) -> int:
     settings = load("serve" if real else "sandbox")
     from config.logs import configure
 
-    configure(settings.log_level, settings.log_format, settings.secrets)
+    quiet = not real and "log_level" not in settings.model_fields_set
+    configure("warning" if quiet else settings.log_level, settings.log_format, settings.secrets)
     asyncio.run(serve(settings) if real else sandbox(settings))
     return 0
 
