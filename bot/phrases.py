@@ -11,6 +11,8 @@ from otp.outcomes import Asked, Coming, Hurdle, MustUnlock, Offered, Subscriptio
 
 LABEL_LENGTH: Final = 20
 """Characters of a label that MAX shows with one button in a row."""
+LISTED_LENGTH: Final = 60
+"""Characters of a project's name in a list of many."""
 MOST_BUTTONS: Final = 25
 """MAX takes 30 rows of buttons."""
 
@@ -110,7 +112,10 @@ def help_page(texts: Texts, found: Subscriptions) -> Message:
         Press(_label(f"{texts('buttons.unlock')}: {project.name}"), f"{UNLOCK}:{sub.id}")
         for sub, project in found.locked[:MOST_BUTTONS]
     ]
-    return page.line("").line(texts("help.locked")).message(*buttons)
+    page.line("").line(texts("help.locked"))
+    for _, project in found.locked[:MOST_BUTTONS]:
+        page.line(_short(project.name, LISTED_LENGTH), Style.BOLD)
+    return page.message(*buttons)
 
 
 def subscriptions(texts: Texts, found: Subscriptions) -> Message:
@@ -139,4 +144,8 @@ def _offer_buttons(texts: Texts, request: Request) -> tuple[Button, Button]:
 
 
 def _label(text: str) -> str:
-    return text if len(text) <= LABEL_LENGTH else text[: LABEL_LENGTH - 1].rstrip() + "…"
+    return _short(text, LABEL_LENGTH)
+
+
+def _short(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"

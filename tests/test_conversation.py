@@ -90,7 +90,7 @@ async def test_an_old_button_says_why_nothing_happens(run: Running, channel: str
     await person.open(link(request, channel))
     run.clock.advance(minutes=16)
     await person.press("Get the code")
-    assert "time of this link is over" in person.popups[-1]
+    assert "This link has expired" in person.popups[-1]
     assert person.screen[0].text == person.popups[-1]
     assert person.labels == []
     assert await run.status(request) == {"status": "expired"}
