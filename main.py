@@ -151,7 +151,7 @@ def build_app(
 
     from api.app import Api, Health, frame
     from api.bodies import read_limited
-    from bot.background import check_channel, tell_locked
+    from bot.background import check_channel, close_message, tell_locked
     from bot.dialog import Dialog
     from bot.replies import CodeMessenger, Replies, ReplyLimit
     from bot.webhooks import WebhookRoutes
@@ -159,7 +159,7 @@ def build_app(
     from otp.codes import KeyRing
     from otp.courier import Courier
     from otp.delivery import Rules
-    from otp.events import TELL_LOCKED, DeliverySettled
+    from otp.events import CLOSE_MESSAGE, TELL_LOCKED, DeliverySettled
     from otp.housekeeping import sweep
     from otp.jobs import JobRunner
     from otp.policy import Policy
@@ -183,6 +183,7 @@ def build_app(
     health = Health(store, lambda: _readiness(settings, registration))
     handlers = {
         "sweep": sweep(store, clock, courier),
+        CLOSE_MESSAGE: close_message(store, clock, skins),
         TELL_LOCKED: tell_locked(store, rules, dialog, replies),
         **{f"check:{channel}": check_channel(registration, clock, channel) for channel in skins},
     }

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
+from bot import phrases
 from bot.dialog import Dialog
+from bot.messenger import Skin
 from bot.registration import Registration
 from bot.replies import Replies
+from bot.texts import texts_for
 from otp.delivery import Rules
-from otp.housekeeping import lock_notice
-from otp.jobs import Handler
+from otp.housekeeping import Closing, closing, lock_notice
+from otp.jobs import Handler, Retry
 from otp.model import Channel, Job
-from otp.policy import MINUTE_MS, SECOND_MS
-from otp.ports import Clock, Store
+from otp.policy import ATTEMPT_TIMEOUT_MS, MINUTE_MS, SECOND_MS
+from otp.ports import Clock, NotSent, Store, Unknown
 
 WATCHDOG_MS: Final = 10 * MINUTE_MS
 """How often a working channel is looked at: MAX drops a failing subscription after 8 hours without a word."""
+EDIT_ATTEMPTS: Final = 8
+EDIT_AGAIN_MS: Final = 1 * SECOND_MS
+"""Doubled with each attempt: the last one is after about four minutes."""
 AGAIN_MS: Final = (1 * SECOND_MS, 2 * SECOND_MS, 5 * SECOND_MS, 10 * SECOND_MS, 30 * SECOND_MS)
 """When a channel that could not be asked is asked again; the last one repeats."""
 
@@ -30,6 +37,28 @@ def check_channel(registration: Registration, clock: Clock, channel: Channel) ->
         return clock.now() + (AGAIN_MS[min(failures, len(AGAIN_MS)) - 1] if failures else WATCHDOG_MS)
 
     return check
+
+
+def close_message(store: Store, clock: Clock, skins: Mapping[Channel, Skin]) -> Handler:
+    """Bring a code message up to date after its code has ended; given up quietly when it can't be edited any more."""
+
+    async def close(job: Job) -> int | Retry | None:
+        found = await store.read(lambda tx: closing(tx, job))
+        if not isinstance(found, Closing):
+            return found
+        skin = skins.get(found.message.person.channel)
+        if skin is None:
+            return None
+        message = phrases.ended(texts_for(found.language), found.project, found.ending)
+        person, message_id = found.message.person, found.message.messenger_id
+        outcome = await skin.edit(person.user_id, message_id, message, ATTEMPT_TIMEOUT_MS)
+        if isinstance(outcome, (NotSent, Unknown)) and job.attempts < EDIT_ATTEMPTS:
+            wait = outcome.retry_after_ms if isinstance(outcome, NotSent) else 0
+            return Retry(clock.now() + max(wait, EDIT_AGAIN_MS << job.attempts))
+        await store.write(lambda tx: tx.close_message(found.message.id))
+        return None
+
+    return close
 
 
 def tell_locked(store: Store, rules: Rules, dialog: Dialog, replies: Replies) -> Handler:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -76,13 +75,23 @@ class MaxSkin:
             )
         except _FAILURES:
             if message is not None and pressed.message_id is not None:
-                await self._edit(pressed.message_id, message)
+                await self.edit(
+                    pressed.update.person.user_id, pressed.message_id, message, CALL_SECONDS * 1000
+                )
 
-    async def _edit(self, message_id: str, message: Message) -> None:
-        with suppress(*_FAILURES):  # gone, or not reachable: the person's next act is answered anew
-            await self._request(
-                HTTPMethod.PUT, "/messages", params={"message_id": message_id}, json=_body(message)
+    async def edit(self, user_id: int, message_id: str, message: Message, timeout_ms: int) -> Outcome:
+        """A message's id names it alone in MAX; a refusal may come as HTTP 200 with `success: false`."""
+        try:
+            answer = await self._request(
+                HTTPMethod.PUT,
+                "/messages",
+                seconds=timeout_ms / 1000,
+                params={"message_id": message_id},
+                json=_body(message),
             )
+        except Exception as error:  # noqa: BLE001  # whatever the library makes of an answer
+            return outcome_of(error)
+        return Accepted(message_id) if answer.get("success") is True else Refused(Refusal.REJECTED)
 
     async def username(self) -> str:
         name = (await self._call(HTTPMethod.GET, "/me")).get("username")

@@ -52,6 +52,10 @@ class Skin(Protocol):
         """End the wait of a pressed button, with a popup and a new content of its message if wanted. Best effort."""
         ...
 
+    async def edit(self, user_id: int, message_id: str, message: Message, timeout_ms: int) -> Outcome:
+        """One attempt to put a new content into a message of ours; what shows it already is `Accepted`. Never raises."""
+        ...
+
     async def username(self) -> str:
         """The bot's user name as links need it. Raises `MessengerError`."""
         ...

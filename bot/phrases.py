@@ -6,7 +6,7 @@ from typing import Final
 
 from bot.messages import Button, Copy, Message, Page, Press, Style
 from bot.texts import Texts
-from otp.model import Cause, Parcel, Project, Request, Subscriber
+from otp.model import Cause, Ending, Parcel, Project, Request, Subscriber
 from otp.outcomes import Asked, Coming, Hurdle, MustUnlock, Offered, Subscriptions, Unusable
 
 LABEL_LENGTH: Final = 20
@@ -32,6 +32,11 @@ def code(texts: Texts, parcel: Parcel) -> Message:
     if parcel.delivery.cause in (Cause.OPEN, Cause.AGAIN, Cause.UNLOCK):
         page.line("").line(texts("code.forwarded"))
     return page.message(Copy(texts("buttons.copy"), parcel.digits))
+
+
+def ended(texts: Texts, project: Project, ending: Ending) -> Message:
+    """What becomes of a code message: the outcome and the project, and no code any more."""
+    return _titled(project).line(texts(f"ended.{ending}")).message()
 
 
 def question(texts: Texts, asked: Asked) -> Message:

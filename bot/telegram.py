@@ -129,18 +129,27 @@ class TelegramSkin:
         ):  # too old, or not reachable: the message still tells what happened
             await self._bot.answer_callback_query(pressed.callback_id, text=popup)
         if message is not None and pressed.message_id is not None:
-            await self._edit(pressed.update.person.user_id, int(pressed.message_id), message)
+            await self.edit(pressed.update.person.user_id, pressed.message_id, message, CALL_SECONDS * 1000)
 
-    async def _edit(self, user_id: int, message_id: int, message: Message) -> None:
-        with suppress(AiogramError, ValueError):  # gone, too old, or shows the same already
+    async def edit(self, user_id: int, message_id: str, message: Message, timeout_ms: int) -> Outcome:
+        try:
             await self._bot.edit_message_text(
                 message.text,
                 chat_id=user_id,
-                message_id=message_id,
+                message_id=int(message_id),
                 entities=_entities(message) or None,
                 reply_markup=_keyboard(message),
                 link_preview_options=_NO_PREVIEW,
+                request_timeout=max(1, round(timeout_ms / 1000)),
             )
+        except Exception as error:  # noqa: BLE001  # whatever the library makes of an answer
+            if (
+                isinstance(error, TelegramBadRequest)
+                and "message is not modified" in str(error.message).lower()
+            ):
+                return Accepted(message_id)
+            return outcome_of(error)
+        return Accepted(message_id)
 
     async def username(self) -> str:
         me = await self._call(self._bot.get_me())

@@ -19,6 +19,7 @@ WHEN = {
     "question": "The question of a link",
     "code": "The message with the code",
     "outcome": "What a pressed message becomes",
+    "ended": "What a code message becomes",
     "offer": "The code does not come by itself",
     "locked": "Too many wrong codes",
     "dead": "A link or button that does nothing any more",

@@ -140,6 +140,7 @@ class Courier:
             delivery.request_id,
             delivery.subscriber_id,
             delivery.id,
+            delivery.code_id,
         )
         until = self._clock.now() + ORPHAN_MS
         while True:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from otp.codes import KeyRing
-from otp.events import DeliveryClaimed, DeliverySettled, RequestFinished, SubscriberLeft
+from otp.events import CLOSE_MESSAGE, DeliveryClaimed, DeliverySettled, RequestFinished, SubscriberLeft
 from otp.lifecycle import status_at
 from otp.model import (
     Cause,
@@ -18,6 +18,7 @@ from otp.model import (
     CodeTerms,
     Delivery,
     DeliveryState,
+    Ending,
     MessageKind,
     Parcel,
     Person,
@@ -203,7 +204,7 @@ async def record(
     match outcome:
         case Accepted(message_id):
             await tx.add_message(message, message_id)
-            return await _accept(tx, rules, delivery)
+            return await _accept(tx, rules, delivery, message)
         case Unknown():
             return await _settle_unknown(tx, rules, delivery)
         case Refused(reason):
@@ -222,7 +223,7 @@ async def _try_again(tx: Tx, rules: Rules, delivery: Delivery, retry_after_ms: i
     return replace(delivery, state=DeliveryState.CLAIMED, due_at=due_at)
 
 
-async def _accept(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
+async def _accept(tx: Tx, rules: Rules, delivery: Delivery, message: SentMessage) -> Delivery:
     await _activate(tx, delivery, tx.now + delivery.terms.ttl_minutes * MINUTE_MS)
     if delivery.request_id is not None:
         request = await tx.request(delivery.request_id)
@@ -234,6 +235,9 @@ async def _accept(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
                 RequestStatus.SENT if end is RequestStatus.PENDING else end,
                 delivery.subscriber_id,
             )
+    # The newest message of a code is the one that lives; it is closed when the code ends, at the latest by time.
+    await tx.end_messages(delivery.code_id, Ending.REPEATED, but=message.id)
+    await tx.ensure_job(CLOSE_MESSAGE, message.id, await tx.code_end(delivery.code_id) or tx.now)
     return await _settle(tx, rules, delivery, DeliveryState.ACCEPTED, None)
 
 
@@ -335,7 +339,7 @@ async def leave(tx: Tx, rules: Rules, sub: Subscriber) -> bool:
     """Unsubscribe: live codes die with it, and what was not yet attempted is withdrawn."""
     if not await tx.set_subscribed(sub.id, False):
         return False
-    await tx.kill_codes(sub.id)
+    await tx.kill_codes(sub.id, Ending.WITHDRAWN)
     for delivery in await tx.claimed_for(sub.id):
         await withdraw(tx, rules, delivery, Refusal.WITHDRAWN)
     tx.emit(SubscriberLeft(replace(sub, subscribed=False)))

@@ -11,6 +11,8 @@ from typing import Final
 
 from otp.model import Channel, Delivery, Project, Request, RequestStatus, SentMessage, Subscriber
 
+CLOSE_MESSAGE: Final = "close"
+"""Job: bring a code message up to date whose code has ended. Its subject is the message's id."""
 TELL_LOCKED: Final = "tell_locked"
 """Job: tell a person that they were locked. Its subject is the subscriber's id."""
 
@@ -69,6 +71,13 @@ class WrongCode:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageOver:
+    """A code message holds a code that has ended, or that stands in a newer message."""
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class SubscriberJoined:
     """A person consented."""
 
@@ -103,6 +112,7 @@ Event = (
     | DeliverySettled
     | CodeVerified
     | WrongCode
+    | MessageOver
     | SubscriberJoined
     | SubscriberLeft
     | SubscriberLocked
@@ -112,6 +122,8 @@ Event = (
 
 def jobs_of(event: Event) -> list[tuple[str, str]]:
     """The background jobs (kind, subject) that an event brings, due at once."""
+    if isinstance(event, MessageOver):
+        return [(CLOSE_MESSAGE, event.message_id)]
     if isinstance(event, SubscriberLocked):
         return [(TELL_LOCKED, event.subscriber.id)]
     return []

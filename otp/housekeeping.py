@@ -8,7 +8,7 @@ from typing import Final
 from otp.courier import Courier
 from otp.delivery import Rules, finish, note_message
 from otp.jobs import Handler
-from otp.model import Job, MessageKind, Project, RequestStatus, SentMessage, Subscriber
+from otp.model import Ending, Job, MessageKind, Project, RequestStatus, SentMessage, ShownCode, Subscriber
 from otp.policy import SECOND_MS
 from otp.ports import Clock, Store, Tx
 
@@ -51,6 +51,35 @@ class LockNotice:
     note: SentMessage
     project: Project
     subscriber: Subscriber
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A code message that is to tell why its code has ended."""
+
+    message: ShownCode
+    project: Project
+    language: str
+    ending: Ending
+
+
+async def closing(tx: Tx, job: Job) -> Closing | int | None:
+    """What a code message is to become; or when to look again, while its code lives; None when there is nothing to do."""
+    message = await tx.shown_code(job.subject)
+    if message is None:
+        return None
+    ending = message.ended
+    if ending is None:
+        alive_until = await tx.code_end(message.code_id)
+        if alive_until is not None:
+            return alive_until
+        ending = Ending.EXPIRED
+    delivery = await tx.delivery(message.delivery_id)
+    subscriber = await tx.subscriber_by_id(delivery.subscriber_id) if delivery else None
+    project = await tx.project(delivery.project_id) if delivery else None
+    if subscriber is None or project is None:
+        return None
+    return Closing(message, project, subscriber.language, ending)
 
 
 async def lock_notice(tx: Tx, rules: Rules, job: Job) -> LockNotice | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from otp.errors import StorageUnavailable
@@ -18,7 +19,18 @@ LEASE_MS: Final = 1 * MINUTE_MS
 LONGEST_WAIT_MS: Final = 5 * SECOND_MS
 _RETRY_MS: Final = 2 * SECOND_MS
 
-Handler = Callable[[Job], Coroutine[Any, Any, int | None]]
+AT_ONCE: Final = 16
+"""Jobs of one process that run beside each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The job failed and is tried again at a time; `Job.attempts` goes on counting."""
+
+    at: int
+
+
+Handler = Callable[[Job], Coroutine[Any, Any, int | Retry | None]]
 """Does a job and returns when to do it again, or None when it is done."""
 
 
@@ -42,11 +54,17 @@ class JobRunner:
         self._tasks = Tasks(failed)
         self._due = asyncio.Event()
         self._running = True
+        self._busy = 0
 
     def on_event(self, event: Event) -> None:
         """Look at once when something brought a job."""
         if jobs_of(event):
             self._due.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no job is in hand."""
+        return self._busy == 0
 
     async def start(self, recurring: Mapping[str, int]) -> None:
         """Plan recurring jobs (kind -> first due time) and begin."""
@@ -89,18 +107,22 @@ class JobRunner:
 
     async def begin_one(self) -> bool:
         """Begin the most overdue job, beside those that run; False when none is due."""
-        if (await self._until_next()) > 1:
+        if self._busy >= AT_ONCE or (await self._until_next()) > 1:
             return False
         job = await self._store.write(lambda tx: tx.take_job(self._owner, LEASE_MS))
         if job is None:
             return False
+        self._busy += 1
         self._tasks.start(self._do(job))
         return True
 
     async def _do(self, job: Job) -> None:
-        again_at, failures = await self._done(job)
-        await self._store.write(lambda tx: tx.end_job(job, again_at, failures))
-        self._due.set()
+        try:
+            again_at, failures = await self._done(job)
+            await self._store.write(lambda tx: tx.end_job(job, again_at, failures))
+        finally:
+            self._busy -= 1
+            self._due.set()
 
     async def _done(self, job: Job) -> tuple[int | None, int]:
         """When to do it again, and how often it has failed by now."""
@@ -108,7 +130,8 @@ class JobRunner:
         if handler is None:
             return None, 0
         try:
-            return await handler(job), 0
+            done = await handler(job)
+            return (done.at, job.attempts) if isinstance(done, Retry) else (done, 0)
         except StorageUnavailable:
             return self._clock.now() + _RETRY_MS, job.attempts
         except Exception as error:  # noqa: BLE001  # a bug of ours must not end all other jobs

@@ -76,6 +76,18 @@ class MessageKind(StrEnum):
     NOTICE = "notice"
 
 
+class Ending(StrEnum):
+    """Why a code ended, as its message tells it."""
+
+    USED = "used"
+    REPLACED = "replaced"
+    USED_UP = "used_up"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+    REPEATED = "repeated"
+    """The code lives on, in a newer message."""
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """Somebody in one messenger, by the messenger's own numeric user id. No name is ever kept."""
@@ -228,6 +240,20 @@ class SentMessage:
     request_id: str | None = None
     subscriber_id: str | None = None
     delivery_id: str | None = None
+    code_id: str | None = None
+    """The code that stands in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCode:
+    """A code message as it stands in a chat, until it was closed."""
+
+    id: str
+    messenger_id: str
+    person: Person
+    delivery_id: str
+    code_id: str
+    ended: Ending | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from otp.model import (
     Code,
     Delivery,
     DeliveryState,
+    Ending,
     Job,
     MessageKind,
     Mode,
@@ -22,6 +23,7 @@ from otp.model import (
     Request,
     RequestStatus,
     SentMessage,
+    ShownCode,
     Subscriber,
 )
 
@@ -202,16 +204,23 @@ class Tx(Protocol):
         """Guarded: one more attempt at a code that is alive and has one left; the number of attempts made by now."""
         ...
 
-    async def consume(self, code_id: str) -> bool:
-        """Guarded: end an active code; True for one caller only."""
+    async def consume(self, code_id: str, ending: Ending) -> bool:
+        """Guarded: end an active code; True for one caller only.
+
+        Whatever ends a code plans the job that tells it in the code's messages.
+        """
         ...
 
-    async def kill_codes(self, subscriber_id: str) -> None:
+    async def kill_codes(self, subscriber_id: str, ending: Ending) -> None:
         """End all active codes of a subscriber."""
         ...
 
-    async def kill_project_codes(self, project_id: str) -> None:
+    async def kill_project_codes(self, project_id: str, ending: Ending) -> None:
         """End all active codes of a project."""
+        ...
+
+    async def code_end(self, code_id: str) -> int | None:
+        """When an active code will die, None when it has ended."""
         ...
 
     async def purposes_alive(self, subscriber_id: str) -> set[str]:
@@ -294,8 +303,16 @@ class Tx(Protocol):
         """Note a message of the bot, before it is sent or with the messenger's id for it."""
         ...
 
-    async def message_sent(self, message_id: str, messenger_id: str) -> None:
-        """Note the messenger's id of a message."""
+    async def end_messages(self, code_id: str, ending: Ending, *, but: str) -> None:
+        """Plan that all messages of a code but one tell why they are over."""
+        ...
+
+    async def shown_code(self, message_id: str) -> ShownCode | None:
+        """A code message that stands in a chat and was not closed yet."""
+        ...
+
+    async def close_message(self, message_id: str) -> None:
+        """The message tells by now that its code has ended."""
         ...
 
     async def was_shown(self, request_id: str, person: Person, kinds: Sequence[MessageKind]) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 
 from otp.codes import key_hash
 from otp.errors import InvalidField
-from otp.model import Mode, Project
+from otp.model import Ending, Mode, Project
 from otp.policy import HOUR_MS
 from otp.ports import Randomness, Store, Tx
 
@@ -130,7 +130,7 @@ class Projects:
             changed = replace(await _known(tx, project_id), enabled=enabled)
             await tx.save_project(changed)
             if not enabled:
-                await tx.kill_project_codes(project_id)
+                await tx.kill_project_codes(project_id, Ending.WITHDRAWN)
             return changed
 
         return await self._store.write(work)

@@ -36,6 +36,7 @@ from otp.model import (
     CodeTerms,
     Delivery,
     DeliveryState,
+    Ending,
     Refusal,
     Request,
     RequestStatus,
@@ -236,7 +237,7 @@ class OtpService:
         if made is None:
             return Verdict(Reason.NO_ACTIVE_CODE)
         if codes.same(digits, cleaned):
-            if not await tx.consume(code.id):
+            if not await tx.consume(code.id, Ending.USED):
                 return Verdict(Reason.NO_ACTIVE_CODE)
             await tx.clear_guesses(sub.id)
             tx.emit(CodeVerified(sub.id, sub.project_id, code.terms.purpose))
@@ -247,11 +248,11 @@ class OtpService:
         if wrong >= budget:
             await self._lock(tx, sub)
         elif left == 0:
-            await tx.consume(code.id)
+            await tx.consume(code.id, Ending.USED_UP)
         return Verdict(Reason.WRONG_CODE, left)
 
     async def _lock(self, tx: Tx, sub: Subscriber) -> None:
-        await tx.kill_codes(sub.id)
+        await tx.kill_codes(sub.id, Ending.WITHDRAWN)
         if await tx.lock(sub.id):
             tx.emit(Locked(sub))
 

@@ -29,6 +29,7 @@ from otp.model import (
     Cause,
     Delivery,
     DeliveryState,
+    Ending,
     MessageKind,
     Person,
     Project,
@@ -297,7 +298,7 @@ class Taps:
                 await withdraw(tx, self._rules, delivery, Refusal.WITHDRAWN)
             code = await tx.code(delivery.subscriber_id, delivery.terms.purpose)
             if code is not None and code.request_id == request.id:
-                await tx.consume(code.id)
+                await tx.consume(code.id, Ending.WITHDRAWN)
         await finish(tx, request, RequestStatus.CANCELLED)
         return Cancelled(project)
 

@@ -13,6 +13,7 @@ from otp.model import (
     CodeTerms,
     Delivery,
     DeliveryState,
+    Ending,
     Job,
     Mode,
     Person,
@@ -20,6 +21,7 @@ from otp.model import (
     Refusal,
     Request,
     RequestStatus,
+    ShownCode,
     Subscriber,
 )
 
@@ -122,3 +124,15 @@ def delivery(row: Row) -> Delivery:
 def job(row: Row) -> Job:
     """A leased job."""
     return Job(row["kind"], row["subject"], row["due_at"], row["attempts"], row["owner"])
+
+
+def shown_code(row: Row) -> ShownCode:
+    """A code message in a chat."""
+    return ShownCode(
+        id=row["id"],
+        messenger_id=row["messenger_id"],
+        person=Person.at(row["address"]),
+        delivery_id=row["delivery_id"],
+        code_id=row["code_id"],
+        ended=Ending(row["ended"]) if row["ended"] else None,
+    )

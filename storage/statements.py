@@ -10,13 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from otp.events import Event, jobs_of
+from otp.events import Event, MessageOver, jobs_of
 from otp.lifecycle import DELIVERY_STEPS, REQUEST_STEPS
 from otp.model import (
     Caller,
     Code,
     Delivery,
     DeliveryState,
+    Ending,
     Job,
     MessageKind,
     Mode,
@@ -26,6 +27,7 @@ from otp.model import (
     Request,
     RequestStatus,
     SentMessage,
+    ShownCode,
     Subscriber,
 )
 from otp.policy import REQUEST_GRACE_MS, REQUEST_KEPT_MS, REQUEST_LIFE_MS, UPDATE_KEYS_KEPT_MS
@@ -231,7 +233,23 @@ class SqlTx(ABC):
         )
         return rows.code(row) if row else None
 
+    async def _end_messages(self, ending: Ending, which: str, *values: Any) -> None:
+        """Codes of a condition on `c` are about to end: their messages will tell why."""
+        found = await self.rows(
+            f"UPDATE messages SET ended = $1 WHERE ended IS NULL AND code_id IN (SELECT c.id FROM codes c WHERE {which}) "
+            "RETURNING id",
+            ending,
+            *values,
+        )
+        self._tell_over(found)
+
+    def _tell_over(self, messages: Sequence[Row]) -> None:
+        for row in messages:
+            self.emit(MessageOver(row["id"]))
+
     async def put_code(self, code: Code) -> None:
+        which = "c.subscriber_id = $2 AND c.purpose = $3 AND c.id <> $4"
+        await self._end_messages(Ending.REPLACED, which, code.subscriber_id, code.terms.purpose, code.id)
         await self.rows(
             "INSERT INTO codes (subscriber_id, purpose, id, request_id, ttl_minutes, max_attempts, code_length, seed, "
             "key_id, attempts, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) "
@@ -259,17 +277,24 @@ class SqlTx(ABC):
         )
         return int(row["attempts"]) if row else None
 
-    async def consume(self, code_id: str) -> bool:
+    async def consume(self, code_id: str, ending: Ending) -> bool:
+        await self._end_messages(ending, "c.id = $2", code_id)
         return await self._did("DELETE FROM codes WHERE id = $1 RETURNING id", code_id)
 
-    async def kill_codes(self, subscriber_id: str) -> None:
+    async def kill_codes(self, subscriber_id: str, ending: Ending) -> None:
+        await self._end_messages(ending, "c.subscriber_id = $2", subscriber_id)
         await self.rows("DELETE FROM codes WHERE subscriber_id = $1", subscriber_id)
 
-    async def kill_project_codes(self, project_id: str) -> None:
-        await self.rows(
-            "DELETE FROM codes WHERE subscriber_id IN (SELECT id FROM subscribers WHERE project_id = $1)",
-            project_id,
+    async def kill_project_codes(self, project_id: str, ending: Ending) -> None:
+        theirs = "subscriber_id IN (SELECT id FROM subscribers WHERE project_id = {})"
+        await self._end_messages(ending, f"c.{theirs.format('$2')}", project_id)
+        await self.rows(f"DELETE FROM codes WHERE {theirs.format('$1')}", project_id)
+
+    async def code_end(self, code_id: str) -> int | None:
+        row = await self._one(
+            "SELECT expires_at FROM codes WHERE id = $1 AND expires_at > $2", code_id, self.now
         )
+        return int(row["expires_at"]) if row else None
 
     async def purposes_alive(self, subscriber_id: str) -> set[str]:
         found = await self.rows(
@@ -433,20 +458,38 @@ class SqlTx(ABC):
 
     async def add_message(self, message: SentMessage, messenger_id: str | None = None) -> None:
         await self.rows(
-            "INSERT INTO messages (id, address, kind, request_id, subscriber_id, delivery_id, messenger_id, created_at) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE SET messenger_id = $7",
+            "INSERT INTO messages (id, address, kind, request_id, subscriber_id, delivery_id, code_id, messenger_id, "
+            "created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO UPDATE SET messenger_id = $8",
             message.id,
             message.person.address,
             message.kind,
             message.request_id,
             message.subscriber_id,
             message.delivery_id,
+            message.code_id,
             messenger_id,
             self.now,
         )
 
-    async def message_sent(self, message_id: str, messenger_id: str) -> None:
-        await self.rows("UPDATE messages SET messenger_id = $2 WHERE id = $1", message_id, messenger_id)
+    async def end_messages(self, code_id: str, ending: Ending, *, but: str) -> None:
+        found = await self.rows(
+            "UPDATE messages SET ended = $2 WHERE code_id = $1 AND ended IS NULL AND id <> $3 RETURNING id",
+            code_id,
+            ending,
+            but,
+        )
+        self._tell_over(found)
+
+    async def shown_code(self, message_id: str) -> ShownCode | None:
+        row = await self._one(
+            "SELECT id, messenger_id, address, delivery_id, code_id, ended FROM messages "
+            "WHERE id = $1 AND closed = 0 AND messenger_id IS NOT NULL AND code_id IS NOT NULL",
+            message_id,
+        )
+        return rows.shown_code(row) if row else None
+
+    async def close_message(self, message_id: str) -> None:
+        await self.rows("UPDATE messages SET closed = 1 WHERE id = $1", message_id)
 
     async def was_shown(self, request_id: str, person: Person, kinds: Sequence[MessageKind]) -> bool:
         found = await self.rows(

@@ -163,7 +163,11 @@ class Running:
 
     def _idle(self) -> bool:
         calls = [*self.demo.telegram.calls, *self.demo.max.calls]
-        return self.service.replies.idle and all(call.status is not None for call in calls)
+        return (
+            self.service.replies.idle
+            and self.service.jobs.idle
+            and all(call.status is not None for call in calls)
+        )
 
 
 async def _nothing(_tx: object) -> None:

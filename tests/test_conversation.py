@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox.wire import Fault
-from tests.running import Running, running
+from tests.running import Running, Someone, running
 
 CHANNELS = ("telegram", "max")
 SEND = {"telegram": "sendMessage", "max": "POST /messages"}
@@ -211,6 +211,49 @@ async def test_a_locked_person_is_told_once_and_can_unlock(run: Running, channel
         await person.press("Unlock, get")
         assert (await strict.status(request))["status"] == "sent"
         assert await strict.verify(sub, person.codes[-1]) == {"verified": True}
+
+
+async def becomes(run: Running, person: Someone, index: int, text: str) -> None:
+    """A message of the bot becomes this text, without buttons and without digits."""
+    await person.sim.until(lambda: text in person.screen[index].text)
+    assert person.screen[index].buttons == []
+    assert not re.search(r"[0-9]{4}", person.screen[index].text)
+    await run.quiet()
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_a_code_message_becomes_its_outcome(run: Running, channel: str) -> None:
+    """Used, replaced, used up by wrong guesses, expired, withdrawn: each is told in its own message."""
+    person = run.someone(channel)
+    sub = await run.subscriber(person)
+    await run.verify(sub, person.codes[-1])
+    await becomes(run, person, 1, "The code was used")
+    for _ in range(2):
+        await run.call("POST", "/v1/otp/send", {"subscriber_id": sub, "max_attempts": 1})
+    await becomes(run, person, 2, "newer code")
+    wrong = "1" * 6 if person.codes[-1] != "1" * 6 else "2" * 6
+    await run.verify(sub, wrong)
+    await becomes(run, person, 3, "too many wrong codes")
+    await run.call("POST", "/v1/otp/send", {"subscriber_id": sub, "ttl_minutes": 1})
+    run.clock.advance(minutes=1)
+    await becomes(run, person, 4, "has expired")
+    await run.call("POST", "/v1/otp/send", {"subscriber_id": sub})
+    await person.say("/stop")
+    await person.press("Ромашка")
+    await becomes(run, person, 5, "no longer works")
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_an_edit_that_fails_is_tried_again(run: Running, channel: str) -> None:
+    """In the background, until the messenger takes it; never in the way of an answer."""
+    person = run.someone(channel)
+    sub = await run.subscriber(person)
+    person.sim.faults.append(Fault(method="editMessageText|PUT /messages", times=2, status=500))
+    assert await run.verify(sub, person.codes[-1]) == {"verified": True}
+    for _ in range(30):
+        await run.quiet()
+        run.clock.advance(seconds=5)
+    await becomes(run, person, 1, "The code was used")
 
 
 async def test_a_group_hears_nothing(run: Running) -> None:

@@ -99,6 +99,10 @@ async def test_a_folder_that_can_not_be_written_is_refused(clock: FakeClock) -> 
 # ------------------------------------------------------------------ migrations
 
 
+NEXT = len(load(MIGRATIONS)) + 1
+"""The first number that is free."""
+
+
 def step(folder: Path, number: int, sql: str) -> None:
     """Write a migration."""
     folder.mkdir(exist_ok=True)
@@ -118,17 +122,18 @@ def tables(path: str) -> set[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The real first step, alone."""
+    """The real steps, to which tests add theirs."""
     made = tmp_path / "migrations"
-    step(made, 1, load(MIGRATIONS)[0].sql)
+    for one in load(MIGRATIONS):
+        step(made, one.version, one.sql)
     return made
 
 
 async def test_each_step_is_applied_once_and_in_order(path: str, clock: FakeClock, folder: Path) -> None:
     """A later step meets what the earlier one made."""
     await opened(path, clock, folder)
-    step(folder, 2, "CREATE TABLE a (x TEXT) STRICT;\nINSERT INTO a SELECT 'it;s' FROM facts LIMIT 1;")
-    step(folder, 3, "ALTER TABLE a ADD COLUMN y TEXT;")
+    step(folder, NEXT, "CREATE TABLE a (x TEXT) STRICT;\nINSERT INTO a SELECT 'it;s' FROM facts LIMIT 1;")
+    step(folder, NEXT + 1, "ALTER TABLE a ADD COLUMN y TEXT;")
     for _ in range(2):
         await opened(path, clock, folder)
     assert "a" in tables(path)
@@ -137,12 +142,12 @@ async def test_each_step_is_applied_once_and_in_order(path: str, clock: FakeCloc
 async def test_a_step_that_fails_leaves_the_file_as_it_was(path: str, clock: FakeClock, folder: Path) -> None:
     """All or nothing, the steps before it in the same start too."""
     await opened(path, clock, folder)
-    step(folder, 2, "CREATE TABLE a (x TEXT);")
-    step(folder, 3, "CREATE TABLE b (x TEXT); NONSENSE;")
+    step(folder, NEXT, "CREATE TABLE a (x TEXT);")
+    step(folder, NEXT + 1, "CREATE TABLE b (x TEXT); NONSENSE;")
     with pytest.raises(StorageUnusable):
         await opened(path, clock, folder)
     assert not {"a", "b"} & tables(path)
-    step(folder, 3, "CREATE TABLE b (x TEXT);")
+    step(folder, NEXT + 1, "CREATE TABLE b (x TEXT);")
     await opened(path, clock, folder)
     assert {"a", "b"} <= tables(path)
 
@@ -151,7 +156,7 @@ async def test_a_newer_database_is_refused_by_an_older_program(
     path: str, clock: FakeClock, folder: Path
 ) -> None:
     """Unless the newer step says that older programs cope."""
-    step(folder, 2, "CREATE TABLE a (x TEXT);")
+    step(folder, NEXT, "CREATE TABLE a (x TEXT);")
     await opened(path, clock, folder)
     with pytest.raises(StorageUnusable, match="newer program"):
         await SqliteStore.open(path, clock)
@@ -159,16 +164,16 @@ async def test_a_newer_database_is_refused_by_an_older_program(
 
 async def test_a_newer_step_may_let_older_programs_in(path: str, clock: FakeClock, folder: Path) -> None:
     """`-- oldest-program:` is for rolling back and rolling updates."""
-    step(folder, 2, "-- oldest-program: 1\nCREATE TABLE a (x TEXT);")
+    step(folder, NEXT, f"-- oldest-program: {NEXT - 1}\nCREATE TABLE a (x TEXT);")
     await opened(path, clock, folder)
     await opened(path, clock, MIGRATIONS)
 
 
 async def test_a_changed_step_is_refused(path: str, clock: FakeClock, folder: Path) -> None:
     """What was applied is not what this program knows."""
-    step(folder, 2, "CREATE TABLE a (x TEXT);")
+    step(folder, NEXT, "CREATE TABLE a (x TEXT);")
     await opened(path, clock, folder)
-    step(folder, 2, "CREATE TABLE a (y TEXT);")
+    step(folder, NEXT, "CREATE TABLE a (y TEXT);")
     with pytest.raises(StorageUnusable, match="differs"):
         await opened(path, clock, folder)
 

@@ -19,6 +19,7 @@ from otp.model import (
     CodeTerms,
     Delivery,
     DeliveryState,
+    Ending,
     MessageKind,
     Mode,
     Person,
@@ -105,7 +106,7 @@ async def test_events_are_told_after_the_commit_only(filled: Store) -> None:
 
     async def work(tx: Tx, fail: bool) -> None:
         tx.emit(event)
-        await tx.kill_codes("s1")
+        await tx.save_project(SHOP)
         if fail:
             raise LookupError
 
@@ -323,7 +324,7 @@ async def test_a_new_code_takes_the_place_of_the_older_one(filled: Store) -> Non
     await run(filled, "put_code", CODE)
     await run(filled, "put_code", replace(CODE, id="c2", request_id="r2"))
     await run(filled, "put_code", replace(CODE, id="c3", terms=replace(TERMS, purpose="pay")))
-    assert await run(filled, "consume", "c1") is False
+    assert await run(filled, "consume", "c1", Ending.USED) is False
     found = await run(filled, "code", "s1", "login")
     assert (found.id, found.request_id) == ("c2", "r2")  # type: ignore[attr-defined]
     assert await run(filled, "purposes_alive", "s1") == {"login", "pay"}
@@ -339,13 +340,13 @@ async def test_attempts_are_counted_up_to_the_limit_and_not_beyond(filled: Store
 async def test_a_code_is_consumed_by_one_caller_only(filled: Store) -> None:
     """Of twenty at once one gets it."""
     await run(filled, "put_code", CODE)
-    got = await asyncio.gather(*[run(filled, "consume", "c1") for _ in range(20)])
+    got = await asyncio.gather(*[run(filled, "consume", "c1", Ending.USED) for _ in range(20)])
     assert sum(map(bool, got)) == 1
 
 
 async def test_codes_die_with_their_subscriber_or_project(filled: Store) -> None:
     """Both ways of killing reach all purposes."""
-    for kill in (("kill_codes", "s1"), ("kill_project_codes", "p1")):
+    for kill in (("kill_codes", "s1", Ending.WITHDRAWN), ("kill_project_codes", "p1", Ending.WITHDRAWN)):
         await run(filled, "put_code", CODE)
         await run(filled, *kill)
         assert await run(filled, "code", "s1", "login") is None
