@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from otp.events import Event
     from otp.jobs import JobRunner
     from otp.model import Channel, Mode
+    from otp.policy import Policy
     from otp.ports import Clock, Randomness, Store
     from otp.projects import Projects
 
@@ -137,6 +138,18 @@ def make_registration(settings: Settings, store: Store, skins: Mapping[Channel, 
     return Registration(skins, store, targets, usernames, automatic=settings.registers_webhooks)
 
 
+def make_policy(settings: Settings) -> Policy:
+    """The operator's limits."""
+    from otp.policy import Policy
+
+    return Policy(
+        max_ttl_minutes=settings.max_ttl_minutes,
+        send_limit=settings.send_limit,
+        send_window_ms=settings.send_window_seconds * 1000,
+        guess_budget=settings.guess_budget,
+    )
+
+
 def build_app(
     settings: Settings,
     *,
@@ -162,24 +175,19 @@ def build_app(
     from otp.events import CLOSE_MESSAGE, TELL_LOCKED, DeliverySettled
     from otp.housekeeping import sweep
     from otp.jobs import JobRunner
-    from otp.policy import Policy
     from otp.projects import Projects
+    from otp.protection import Protection
     from otp.service import OtpService
     from otp.taps import Taps
 
-    policy = Policy(
-        max_ttl_minutes=settings.max_ttl_minutes,
-        send_limit=settings.send_limit,
-        send_window_ms=settings.send_window_seconds * 1000,
-        guess_budget=settings.guess_budget,
-    )
-    rules = Rules(policy, KeyRing(settings.keys), randomness)
+    rules = Rules(make_policy(settings), KeyRing(settings.keys), randomness)
     registration = make_registration(settings, store, skins)
     messengers = {channel: CodeMessenger(skin) for channel, skin in skins.items()}
     courier = Courier(store, rules, clock, messengers, _failed)
     limit = ReplyLimit(settings.replies_per_minute, clock)
     replies = Replies(skins, store, limit, _failed)
-    dialog = Dialog(Taps(store, rules), randomness, limit.allows)
+    taps = Taps(store, rules)
+    dialog = Dialog(taps, Protection(store, rules, taps), randomness, limit.allows)
     health = Health(store, lambda: _readiness(settings, registration))
     handlers = {
         "sweep": sweep(store, clock, courier),

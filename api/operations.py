@@ -43,8 +43,9 @@ class Operation:
 
 
 async def _send(service: OtpService, caller: Caller, body: schemas.SendBody) -> dict[str, Any]:
-    seconds = await service.send(caller, body.subscriber_id, _terms(service.policy, body))
-    return {"sent": True, "expires_in_seconds": seconds}
+    terms = _terms(service.policy, body)
+    seconds, reused = await service.send(caller, body.subscriber_id, terms, reuse=body.reuse)
+    return {"sent": True, "expires_in_seconds": seconds} | ({"reused": reused} if body.reuse else {})
 
 
 async def _verify(service: OtpService, caller: Caller, body: schemas.VerifyBody) -> dict[str, Any]:
@@ -68,9 +69,10 @@ async def _request(service: OtpService, caller: Caller, body: schemas.RequestBod
 
 async def _status(service: OtpService, caller: Caller, request_id: str) -> dict[str, Any]:
     state = await service.status(caller, request_id)
-    if state.subscriber_id is None:
-        return {"status": state.status}
-    return {"status": state.status, "subscriber_id": state.subscriber_id, "channel": state.channel}
+    told: dict[str, Any] = {"status": state.status}
+    if state.subscriber_id is not None:
+        told |= {"subscriber_id": state.subscriber_id, "channel": state.channel}
+    return told | ({"reported": True} if state.reported else {})
 
 
 def _link(channel: Channel, bot: str | None, request_id: str) -> str | None:

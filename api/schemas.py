@@ -67,6 +67,10 @@ class SendBody(Body):
     max_attempts: MaxAttempts = SEND_ATTEMPTS
     code_length: CodeLength = DEFAULT_LENGTH
     purpose: Purpose = DEFAULT_PURPOSE
+    reuse: bool = Field(
+        default=False,
+        description="Send the code that lives already, if one does: its ttl, attempts and length win",
+    )
 
 
 class VerifyBody(Body):
@@ -104,6 +108,9 @@ class Sent(BaseModel):
 
     sent: Literal[True]
     expires_in_seconds: int = Field(description="Seconds the code lives", examples=[300])
+    reused: bool = Field(
+        default_factory=_absent, description="With `reuse`: whether this is the code that lived already"
+    )
 
 
 class Verified(BaseModel):
@@ -139,6 +146,10 @@ class Status(BaseModel):
     status: Literal["pending", "sent", "cancelled", "expired"]
     subscriber_id: SubscriberId = Field(default_factory=_absent)
     channel: ChannelName = Field(default_factory=_absent)
+    reported: Literal[True] = Field(
+        default_factory=_absent,
+        description="There once the person said that it was not them: distrust this request",
+    )
 
 
 class FieldError(BaseModel):

@@ -49,7 +49,7 @@ def close_message(store: Store, clock: Clock, skins: Mapping[Channel, Skin]) -> 
         skin = skins.get(found.message.person.channel)
         if skin is None:
             return None
-        message = phrases.ended(texts_for(found.language), found.project, found.ending)
+        message = phrases.closed(texts_for(found.subscriber.language), found)
         person, message_id = found.message.person, found.message.messenger_id
         outcome = await skin.edit(person.user_id, message_id, message, ATTEMPT_TIMEOUT_MS)
         if isinstance(outcome, (NotSent, Unknown)) and job.attempts < EDIT_ATTEMPTS:

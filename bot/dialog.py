@@ -18,18 +18,24 @@ from otp.outcomes import (
     Cancelled,
     Coming,
     Dead,
+    Ended,
     MustUnlock,
     NotYours,
     Offered,
     Opening,
     Pressing,
+    Refusing,
     Repeated,
+    Reported,
     Subscriptions,
     TooLate,
+    TryLater,
     Unlocked,
     Unusable,
+    Unwanted,
 )
 from otp.ports import Randomness
+from otp.protection import Protection
 from otp.taps import Taps, Update
 
 PREFIX: Final = "otp_"
@@ -53,8 +59,11 @@ def request_id_in(text: str) -> str | None:
 class Dialog:
     """Answers events. `may_speak` says whether one more sentence to a person is within the limits."""
 
-    def __init__(self, taps: Taps, randomness: Randomness, may_speak: Callable[[Person], bool]) -> None:
+    def __init__(
+        self, taps: Taps, protection: Protection, randomness: Randomness, may_speak: Callable[[Person], bool]
+    ) -> None:
         self._taps = taps
+        self._protection = protection
         self._randomness = randomness
         self._may_speak = may_speak
 
@@ -89,7 +98,12 @@ class Dialog:
     def _opened(self, update: Update, outcome: Opening) -> Sequence[Reply]:
         texts = texts_for(update.language)
         match outcome:
-            case Asked(message=note) | MustUnlock(message=note) | Offered(message=note):
+            case (
+                Asked(message=note)
+                | MustUnlock(message=note)
+                | Offered(message=note)
+                | Unwanted(message=note)
+            ):
                 return [Say(note, _with_buttons(texts, outcome), counts=False)]
             case Dead(why):
                 return self._sentence(update, phrases.dead(texts, why))
@@ -131,6 +145,24 @@ class Dialog:
             case phrases.LEAVE:
                 return await self._taps.leave(event.update, subject)
             case _:
+                return await self._protect(event.update, verb, subject)
+
+    async def _protect(self, update: Update, verb: str, subject: str) -> Pressing:
+        match verb:
+            case phrases.REPEAT:
+                return await self._protection.repeat(update, subject)
+            case phrases.NOT_ME:
+                return await self._protection.not_me(update, subject)
+            case phrases.NOT_ME_LOCKED:
+                subscriber_id, _, request_id = subject.partition(":")
+                return await self._protection.not_me_locked(update, subscriber_id, request_id or None)
+            case phrases.NO_MORE:
+                return await self._protection.no_more(update, subject)
+            case phrases.NO_MORE_OF_REQUEST:
+                return await self._protection.no_more_of_request(update, subject)
+            case phrases.ALLOW:
+                return await self._protection.allow(update, subject)
+            case _:
                 return NotYours()
 
     def _answer(self, event: Pressed, outcome: Pressing) -> Sequence[Reply]:
@@ -138,20 +170,23 @@ class Dialog:
         match outcome:
             case Repeated():
                 return []
-            case NotYours():
-                return [Answer(event, texts("popup.not_yours"), None)]
-            case Asked(message=note) | MustUnlock(message=note) | Offered(message=note):
+            case (
+                Asked(message=note)
+                | MustUnlock(message=note)
+                | Offered(message=note)
+                | Unwanted(message=note)
+            ):
                 return [Answer(event, None, _with_buttons(texts, outcome), note)]
+            case Coming() if event.data.startswith(phrases.REPEAT + ":"):
+                # The message is closed by itself, once the new one is there.
+                return [Answer(event, texts("popup.coming"), None)]
             case Coming(fresh=fresh):
-                return [
-                    Answer(event, None if fresh else texts("popup.coming"), phrases.coming(texts, outcome))
-                ]
-            case TooLate():
-                return [Answer(event, texts("popup.too_late"), None)]
-            case Dead(why):
-                return [Answer(event, texts(f"dead.{why}"), phrases.dead(texts, why))]
-            case _:
+                popup = None if fresh else texts("popup.coming")
+                return [Answer(event, popup, phrases.coming(texts, outcome))]
+            case Cancelled() | Unlocked() | Subscriptions() | Reported() | Refusing():
                 return [_done(event, texts, outcome)]
+            case _:
+                return [_not_done(event, texts, outcome)]
 
     # ------------------------------------------------------------------ what nobody asked for just now
 
@@ -168,19 +203,42 @@ class Dialog:
         return [Say(note, phrases.locked_notice(texts, project, subscriber), counts=False)]
 
 
-def _done(event: Pressed, texts: Texts, outcome: Cancelled | Unlocked | Subscriptions) -> Answer:
+def _done(
+    event: Pressed, texts: Texts, outcome: Cancelled | Unlocked | Subscriptions | Reported | Refusing
+) -> Answer:
     """What the person asked for has happened: the message says so."""
     match outcome:
-        case Cancelled(project):
-            return Answer(event, None, phrases.cancelled(texts, project))
+        case Cancelled():
+            return Answer(event, None, phrases.cancelled(texts, outcome))
+        case Reported():
+            return Answer(event, None, phrases.reported(texts, outcome))
+        case Refusing(project):
+            return Answer(event, None, phrases.refusing(texts, project))
         case Unlocked(project):
             return Answer(event, None, phrases.unlocked(texts, project))
         case Subscriptions():
             return Answer(event, texts("popup.left"), phrases.subscriptions(texts, outcome))
 
 
-def _with_buttons(texts: Texts, outcome: Asked | MustUnlock | Offered) -> Message:
+def _not_done(event: Pressed, texts: Texts, outcome: NotYours | TryLater | TooLate | Ended | Dead) -> Answer:
+    """A popup says why nothing happens; a message that is over is brought up to date."""
     match outcome:
+        case NotYours():
+            return Answer(event, texts("popup.not_yours"), None)
+        case TryLater(minutes):
+            return Answer(event, texts("offer.limit", minutes=texts.count("minutes", minutes)), None)
+        case TooLate():
+            return Answer(event, texts("popup.too_late"), None)
+        case Ended(project, ending):
+            return Answer(event, texts(f"ended.{ending}"), phrases.ended(texts, project, ending))
+        case Dead(why):
+            return Answer(event, texts(f"dead.{why}"), phrases.dead(texts, why))
+
+
+def _with_buttons(texts: Texts, outcome: Asked | MustUnlock | Offered | Unwanted) -> Message:
+    match outcome:
+        case Unwanted():
+            return phrases.unwanted(texts, outcome)
         case Asked():
             return phrases.question(texts, outcome)
         case MustUnlock():

@@ -6,8 +6,20 @@ from typing import Final
 
 from bot.messages import Button, Copy, Message, Page, Press, Style
 from bot.texts import Texts
+from otp.housekeeping import Closing
 from otp.model import Cause, Ending, Parcel, Project, Request, Subscriber
-from otp.outcomes import Asked, Coming, Hurdle, MustUnlock, Offered, Subscriptions, Unusable
+from otp.outcomes import (
+    Asked,
+    Cancelled,
+    Coming,
+    Hurdle,
+    MustUnlock,
+    Offered,
+    Reported,
+    Subscriptions,
+    Unusable,
+    Unwanted,
+)
 
 LABEL_LENGTH: Final = 20
 """Characters of a label that MAX shows with one button in a row."""
@@ -22,6 +34,12 @@ CANCEL: Final = "no"
 AGAIN: Final = "again"
 UNLOCK: Final = "unlock"
 LEAVE: Final = "leave"
+REPEAT: Final = "repeat"
+NOT_ME: Final = "notme"
+NOT_ME_LOCKED: Final = "lnotme"
+NO_MORE: Final = "nomore"
+NO_MORE_OF_REQUEST: Final = "rnomore"
+ALLOW: Final = "allow"
 
 
 def code(texts: Texts, parcel: Parcel) -> Message:
@@ -31,12 +49,24 @@ def code(texts: Texts, parcel: Parcel) -> Message:
     page.line(texts("code.body", minutes=texts.count("minutes", parcel.minutes)))
     if parcel.delivery.cause in (Cause.OPEN, Cause.AGAIN, Cause.UNLOCK):
         page.line("").line(texts("code.forwarded"))
-    return page.message(Copy(texts("buttons.copy"), parcel.digits))
+    code_id = parcel.delivery.code_id
+    return page.message(
+        Copy(texts("buttons.copy"), parcel.digits),
+        Press(texts("buttons.again"), f"{REPEAT}:{code_id}"),
+        Press(texts("buttons.not_me"), f"{NOT_ME}:{code_id}"),
+    )
 
 
 def ended(texts: Texts, project: Project, ending: Ending) -> Message:
     """What becomes of a code message: the outcome and the project, and no code any more."""
     return _titled(project).line(texts(f"ended.{ending}")).message()
+
+
+def closed(texts: Texts, found: Closing) -> Message:
+    """The same for a message in the background; one that was reported keeps its way out."""
+    if found.ending is Ending.REPORTED:
+        return reported(texts, Reported(found.project, found.subscriber.id))
+    return ended(texts, found.project, found.ending)
 
 
 def question(texts: Texts, asked: Asked) -> Message:
@@ -53,9 +83,11 @@ def question(texts: Texts, asked: Asked) -> Message:
 def must_unlock(texts: Texts, locked: MustUnlock) -> Message:
     """Unlock before any code."""
     page = _titled(locked.project).line(texts.count("wrong_codes", locked.subscriber.wrong_guesses))
-    data = f"{UNLOCK}:{locked.subscriber.id}:{locked.request.id}"
+    ids = f"{locked.subscriber.id}:{locked.request.id}"
     return page.line(texts("locked.ask")).message(
-        Press(texts("buttons.unlock_code"), data), _cancel(texts, locked.request)
+        Press(texts("buttons.unlock_code"), f"{UNLOCK}:{ids}"),
+        Press(texts("buttons.not_me"), f"{NOT_ME_LOCKED}:{ids}"),
+        _cancel(texts, locked.request),
     )
 
 
@@ -83,9 +115,29 @@ def coming(texts: Texts, outcome: Coming) -> Message:
     return _titled(outcome.project).line(texts(f"outcome.{key}")).message()
 
 
-def cancelled(texts: Texts, project: Project) -> Message:
-    """What becomes of a question that was cancelled."""
-    return _titled(project).line(texts("outcome.cancelled")).message()
+def cancelled(texts: Texts, outcome: Cancelled) -> Message:
+    """What becomes of a question that was cancelled; the project can be refused altogether."""
+    page = _titled(outcome.project).line(texts("outcome.cancelled"))
+    return page.message(Press(texts("buttons.no_more"), f"{NO_MORE_OF_REQUEST}:{outcome.request.id}"))
+
+
+def reported(texts: Texts, outcome: Reported) -> Message:
+    """What becomes of a message that its owner did not ask for."""
+    page = _titled(outcome.project).line(texts("report.done"))
+    return page.message(Press(texts("buttons.no_more"), f"{NO_MORE}:{outcome.subscriber_id}"))
+
+
+def refusing(texts: Texts, project: Project) -> Message:
+    """What becomes of the message by which a project was refused."""
+    return _titled(project).line(texts("report.refused")).message()
+
+
+def unwanted(texts: Texts, outcome: Unwanted) -> Message:
+    """A link of a project from which the person wants nothing."""
+    page = _titled(outcome.project).line(texts("report.unwanted"))
+    return page.message(
+        Press(texts("buttons.allow"), f"{ALLOW}:{outcome.request.id}"), _cancel(texts, outcome.request)
+    )
 
 
 def unlocked(texts: Texts, project: Project) -> Message:
@@ -105,7 +157,10 @@ def locked_notice(texts: Texts, project: Project, subscriber: Subscriber) -> Mes
         .line(texts.count("wrong_codes", subscriber.wrong_guesses))
         .line(texts("locked.notice"))
     )
-    return page.message(Press(texts("buttons.unlock"), f"{UNLOCK}:{subscriber.id}"))
+    return page.message(
+        Press(texts("buttons.unlock"), f"{UNLOCK}:{subscriber.id}"),
+        Press(texts("buttons.not_me"), f"{NOT_ME_LOCKED}:{subscriber.id}"),
+    )
 
 
 def help_page(texts: Texts, found: Subscriptions) -> Message:

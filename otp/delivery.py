@@ -14,7 +14,6 @@ from otp.lifecycle import status_at
 from otp.model import (
     Cause,
     Code,
-    CodeSeed,
     CodeTerms,
     Delivery,
     DeliveryState,
@@ -78,9 +77,15 @@ Claim = Delivery | NoRoom | Busy | TooMany
 
 
 async def claim(
-    tx: Tx, rules: Rules, sub: Subscriber, terms: CodeTerms, cause: Cause, request: Request | None = None
+    tx: Tx,
+    rules: Rules,
+    sub: Subscriber,
+    terms: CodeTerms,
+    cause: Cause,
+    request: Request | None = None,
+    code: Code | None = None,
 ) -> Claim:
-    """Wish for a code message to a subscriber, if the limits have room for it."""
+    """Wish for a code message to a subscriber, if the limits have room for it: a new code, or `code` once more."""
     under_way = await settle_orphan(tx, rules, await tx.under_way(sub.id, terms.purpose))
     if under_way is not None:
         return Busy(under_way)
@@ -90,7 +95,7 @@ async def claim(
     wait = await room(tx, rules.policy, sub, cause)
     if wait is not None:
         return NoRoom(wait)
-    delivery = await _new_delivery(tx, rules, sub, terms, cause, request)
+    delivery = _new_delivery(tx.now, rules, sub, terms, cause, request, code)
     if not await tx.claim(delivery):
         other = await tx.under_way(sub.id, terms.purpose)
         return Busy(other or delivery)
@@ -104,10 +109,16 @@ async def room(tx: Tx, policy: Policy, sub: Subscriber, cause: Cause) -> int | N
     return wait_for_room(spent, limit=policy.send_limit, window_ms=policy.send_window_ms, now=tx.now)
 
 
-async def _new_delivery(
-    tx: Tx, rules: Rules, sub: Subscriber, terms: CodeTerms, cause: Cause, request: Request | None
+def _new_delivery(
+    now: int,
+    rules: Rules,
+    sub: Subscriber,
+    terms: CodeTerms,
+    cause: Cause,
+    request: Request | None,
+    code: Code | None,
 ) -> Delivery:
-    seed, code_id, reuses = await _seed(tx, rules, sub, terms, cause, request)
+    by = code.expires_at if code is not None and request is None and by_tap(cause) else now + SEND_PATIENCE_MS
     return Delivery(
         id=rules.randomness.uuid(),
         project_id=sub.project_id,
@@ -116,28 +127,27 @@ async def _new_delivery(
         request_id=request.id if request else None,
         cause=cause,
         terms=terms,
-        seed=seed,
-        code_id=code_id,
-        reuses=reuses,
+        seed=code.seed if code else rules.keys.new_seed(terms.length, rules.randomness),
+        code_id=code.id if code else rules.randomness.uuid(),
+        reuses=code is not None,
         state=DeliveryState.CLAIMED,
         refusal=None,
         tries=0,
-        claimed_at=tx.now,
-        due_at=tx.now,
-        give_up_at=request.expires_at if request else tx.now + SEND_PATIENCE_MS,
+        claimed_at=now,
+        due_at=now,
+        give_up_at=request.expires_at if request else by,
         attempted_at=None,
     )
 
 
-async def _seed(
-    tx: Tx, rules: Rules, sub: Subscriber, terms: CodeTerms, cause: Cause, request: Request | None
-) -> tuple[CodeSeed, str, bool]:
-    """A press of "Send again" repeats the request's code while it lives; everything else makes a new one."""
-    if cause is Cause.AGAIN and request is not None:
-        code = await tx.code(sub.id, terms.purpose)
-        if code is not None and code.request_id == request.id and rules.keys.digits(code.seed) is not None:
-            return code.seed, code.id, True
-    return rules.keys.new_seed(terms.length, rules.randomness), rules.randomness.uuid(), False
+async def living_code(
+    tx: Tx, rules: Rules, sub: Subscriber, terms: CodeTerms, request: Request
+) -> Code | None:
+    """The request's own code, if it lives and can be told: what "Send again" repeats."""
+    code = await tx.code(sub.id, terms.purpose)
+    if code is None or code.request_id != request.id or rules.keys.digits(code.seed) is None:
+        return None
+    return code
 
 
 # ---------------------------------------------------------------- attempting

@@ -59,7 +59,7 @@ class Closing:
 
     message: ShownCode
     project: Project
-    language: str
+    subscriber: Subscriber
     ending: Ending
 
 
@@ -79,7 +79,7 @@ async def closing(tx: Tx, job: Job) -> Closing | int | None:
     project = await tx.project(delivery.project_id) if delivery else None
     if subscriber is None or project is None:
         return None
-    return Closing(message, project, subscriber.language, ending)
+    return Closing(message, project, subscriber, ending)
 
 
 async def lock_notice(tx: Tx, rules: Rules, job: Job) -> LockNotice | None:

@@ -68,6 +68,7 @@ class Refusal(StrEnum):
 class MessageKind(StrEnum):
     """What a message of the bot is for."""
 
+    UNWANTED = "unwanted"
     QUESTION = "question"
     UNLOCK = "unlock"
     OFFER = "offer"
@@ -83,6 +84,8 @@ class Ending(StrEnum):
     REPLACED = "replaced"
     USED_UP = "used_up"
     WITHDRAWN = "withdrawn"
+    REPORTED = "reported"
+    """The person said that it was not them."""
     EXPIRED = "expired"
     REPEATED = "repeated"
     """The code lives on, in a newer message."""
@@ -178,6 +181,8 @@ class Request:
     """The first person who consented; nobody else can take the request over."""
     subscriber_id: str | None
     """Known once the code was delivered."""
+    reported: bool = False
+    """The person said that it was not them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +247,15 @@ class SentMessage:
     delivery_id: str | None = None
     code_id: str | None = None
     """The code that stands in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeMessage:
+    """What a code message is about, long after its code."""
+
+    subscriber_id: str | None
+    request_id: str | None
+    ended: Ending | None
 
 
 @dataclass(frozen=True, slots=True)

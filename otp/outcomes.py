@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from otp.model import Cause, Project, Request, SentMessage, Subscriber
+from otp.model import Cause, Ending, Project, Request, SentMessage, Subscriber
 
 
 class Unusable(StrEnum):
@@ -89,6 +89,7 @@ class Cancelled:
     """The request is cancelled."""
 
     project: Project
+    request: Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,5 +115,55 @@ class Subscriptions:
     left: Project | None = None
 
 
-Opening = Repeated | Dead | Asked | MustUnlock | Coming | Offered
-Pressing = Opening | NotYours | Cancelled | TooLate | Unlocked | Subscriptions
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The code of a pressed message is over."""
+
+    project: Project
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True)
+class TryLater:
+    """The limit is reached; in `minutes` the same button works."""
+
+    minutes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """It was not them: the code is withdrawn. They may refuse the project altogether."""
+
+    project: Project
+    subscriber_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusing:
+    """The person wants nothing from this project any more."""
+
+    project: Project
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """The link is of a project from which the person wants nothing; they may allow it again."""
+
+    project: Project
+    request: Request
+    message: SentMessage
+
+
+Opening = Repeated | Dead | Asked | MustUnlock | Coming | Offered | Unwanted
+Pressing = (
+    Opening
+    | NotYours
+    | Cancelled
+    | TooLate
+    | Unlocked
+    | Subscriptions
+    | Ended
+    | TryLater
+    | Reported
+    | Refusing
+)

@@ -10,6 +10,7 @@ from otp.events import Event
 from otp.model import (
     Caller,
     Code,
+    CodeMessage,
     Delivery,
     DeliveryState,
     Ending,
@@ -190,6 +191,14 @@ class Tx(Protocol):
         """Guarded: from open to locked."""
         ...
 
+    async def refuse(self, person: Person, project_id: str, mode: Mode, *, refused: bool = True) -> None:
+        """Note that a person wants nothing from a project any more, or does again."""
+        ...
+
+    async def refuses(self, person: Person, project_id: str, mode: Mode) -> bool:
+        """Whether the person wants nothing from the project."""
+        ...
+
     # ---------------------------------------------------------------- codes
 
     async def code(self, subscriber_id: str, purpose: str) -> Code | None:
@@ -219,6 +228,10 @@ class Tx(Protocol):
         """End all active codes of a project."""
         ...
 
+    async def code_by_id(self, code_id: str) -> Code | None:
+        """An active code that is alive now, by its id."""
+        ...
+
     async def code_end(self, code_id: str) -> int | None:
         """When an active code will die, None when it has ended."""
         ...
@@ -243,6 +256,10 @@ class Tx(Protocol):
 
     async def finish(self, request_id: str, status: RequestStatus, subscriber_id: str | None = None) -> bool:
         """Guarded: end a pending request."""
+        ...
+
+    async def report(self, request_id: str) -> None:
+        """Note that the person said it was not them."""
         ...
 
     async def overdue_requests(self, limit: int) -> list[Request]:
@@ -305,6 +322,10 @@ class Tx(Protocol):
 
     async def end_messages(self, code_id: str, ending: Ending, *, but: str) -> None:
         """Plan that all messages of a code but one tell why they are over."""
+        ...
+
+    async def code_message(self, code_id: str, person: Person) -> CodeMessage | None:
+        """What a code message is about that was shown to this person; None when none was."""
         ...
 
     async def shown_code(self, message_id: str) -> ShownCode | None:

@@ -42,7 +42,15 @@ from otp.model import (
     RequestStatus,
     Subscriber,
 )
-from otp.policy import DEFAULT_PURPOSE, ORPHAN_MS, REQUEST_KEPT_MS, REQUEST_LIFE_MS, Policy, whole_seconds
+from otp.policy import (
+    DEFAULT_PURPOSE,
+    ORPHAN_MS,
+    REQUEST_KEPT_MS,
+    REQUEST_LIFE_MS,
+    SECOND_MS,
+    Policy,
+    whole_seconds,
+)
 from otp.ports import Store, Tx
 
 REQUEST_ID_LENGTH: Final = 16
@@ -81,6 +89,7 @@ class RequestState:
     status: RequestStatus
     subscriber_id: str | None
     channel: Channel | None
+    reported: bool
 
 
 BotNames = Callable[[], dict[Channel, str | None]]
@@ -152,14 +161,17 @@ class OtpService:
                 raise RequestNotFound("There is no request with this id.")
             status = status_at(request, await _under_way(tx, request), tx.now)
             if status is not RequestStatus.SENT or request.bound_to is None:
-                return RequestState(status, None, None)
-            return RequestState(status, request.subscriber_id, request.bound_to.channel)
+                return RequestState(status, None, None, request.reported)
+            return RequestState(status, request.subscriber_id, request.bound_to.channel, request.reported)
 
         return await self._store.read(work)
 
-    async def send(self, caller: Caller, subscriber_id: str, terms: CodeTerms) -> int:
-        """Send a code to a subscriber; the seconds it lives, once the messenger took the message.
+    async def send(
+        self, caller: Caller, subscriber_id: str, terms: CodeTerms, *, reuse: bool = False
+    ) -> tuple[int, bool]:
+        """Send a code to a subscriber; the seconds it lives, once the messenger took the message, and if it is the old one.
 
+        `reuse` sends the code that lives already, if one does: its own terms win, and it lives on as it would have.
         Raises `SubscriberNotFound`, `SubscriberLocked`, `SendInProgress`, `TooManyPurposes`, `RateLimited`,
         `DeliveryFailed`, `DeliveryUnknown`, `MessengerUnavailable`.
         """
@@ -171,12 +183,16 @@ class OtpService:
                 raise _not_found()
             if sub.locked:
                 raise _locked()
-            return self._claimed(tx.now, await claim(tx, self._rules, sub, terms, Cause.SEND))
+            code = await tx.code(sub.id, terms.purpose) if reuse else None
+            if code is not None and self._rules.keys.digits(code.seed) is None:
+                code = None
+            claimed = await claim(tx, self._rules, sub, code.terms if code else terms, Cause.SEND, code=code)
+            return self._claimed(tx.now, claimed)
 
         claimed = await self._store.write(work)
         settled = await self._courier.outcome(claimed.id, claimed.person.channel)
         _raise_unless_accepted(settled)
-        return terms.ttl_minutes * 60
+        return await self._store.read(lambda tx: _seconds_left(tx, claimed)), claimed.reuses
 
     def _claimed(self, now: int, got: Delivery | Busy | NoRoom | TooMany) -> Delivery:
         match got:
@@ -281,6 +297,14 @@ async def _under_way(tx: Tx, request: Request) -> Delivery | None:
         if delivery.state in (DeliveryState.CLAIMED, DeliveryState.ATTEMPTING):
             return delivery
     return None
+
+
+async def _seconds_left(tx: Tx, sent: Delivery) -> int:
+    """How long the code of a message lives: what was asked for, or the rest of one that was sent again."""
+    if not sent.reuses:
+        return sent.terms.ttl_minutes * 60
+    ends_at = await tx.code_end(sent.code_id)
+    return max(0, ends_at - tx.now) // SECOND_MS if ends_at is not None else 0
 
 
 async def _enabled(tx: Tx, caller: Caller) -> None:

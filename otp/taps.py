@@ -19,6 +19,7 @@ from otp.delivery import (
     finish,
     leave,
     leave_all,
+    living_code,
     note_message,
     settle_orphan,
     withdraw,
@@ -54,6 +55,7 @@ from otp.outcomes import (
     TooLate,
     Unlocked,
     Unusable,
+    Unwanted,
 )
 from otp.policy import whole_minutes
 from otp.ports import Store, Tx, Work
@@ -71,7 +73,19 @@ class Update:
     language: str
 
 
-_WITH_BUTTONS = (MessageKind.QUESTION, MessageKind.UNLOCK, MessageKind.OFFER)
+_WITH_BUTTONS = (MessageKind.QUESTION, MessageKind.UNLOCK, MessageKind.OFFER, MessageKind.UNWANTED)
+
+
+async def once(store: Store, update: Update, work: Work[R]) -> R | Repeated:
+    """Do what an update brings, unless it was seen before; in one transaction."""
+
+    async def guarded(tx: Tx) -> R | Repeated:
+        if not await tx.first_sight(update.key):
+            return Repeated()
+        await tx.see(update.person, update.language)
+        return await work(tx)
+
+    return await store.write(guarded)
 
 
 class Taps:
@@ -83,23 +97,35 @@ class Taps:
 
     async def open(self, update: Update, request_id: str) -> Opening:
         """A link was opened, or its id typed."""
+        return await once(self._store, update, lambda tx: self.opened(tx, update, request_id))
 
-        async def work(tx: Tx) -> Opening:
-            found = await self._find(tx, update, request_id)
-            if isinstance(found, Dead):
-                return found
-            request, project = found
-            sub = await tx.subscriber_of(request.project_id, request.mode, update.person)
-            if sub is None or not sub.subscribed:
-                return await self._ask(tx, request, project, update.person)
-            return await self._first_code(tx, request, project, sub, Cause.OPEN)
+    async def opened(self, tx: Tx, update: Update, request_id: str) -> Opening:
+        """What an open link comes to."""
+        found = await self._find(tx, update, request_id)
+        if isinstance(found, Dead):
+            return found
+        request, project = found
+        if await tx.refuses(update.person, request.project_id, request.mode):
+            message = await note_message(tx, self._rules, update.person, MessageKind.UNWANTED, request.id)
+            return Unwanted(project, request, message)
+        sub = await tx.subscriber_of(request.project_id, request.mode, update.person)
+        if sub is None or not sub.subscribed:
+            return await self._ask(tx, request, project, update.person)
+        return await self._first_code(tx, request, project, sub, Cause.OPEN)
 
-        return await self._once(update, work)
+    async def shown(self, tx: Tx, update: Update, request_id: str) -> tuple[Request, Project] | None:
+        """The request of a message with buttons that was shown to this person, whatever became of it."""
+        if not await tx.was_shown(request_id, update.person, _WITH_BUTTONS):
+            return None
+        request = await tx.request(request_id)
+        project = await tx.project(request.project_id) if request is not None else None
+        return (request, project) if request is not None and project is not None else None
 
     async def consent(self, update: Update, request_id: str) -> Pressing:
         """Consent: "Get the code" was pressed."""
 
         async def act(tx: Tx, request: Request, project: Project) -> Pressing:
+            await tx.refuse(update.person, request.project_id, request.mode, refused=False)
             sub = await self._subscribed(tx, request, update)
             return await self._first_code(tx, request, project, sub, Cause.CONSENT)
 
@@ -141,7 +167,7 @@ class Taps:
                 return Unlocked(project)
             return await self._first_code(tx, found[0], project, sub, Cause.UNLOCK)
 
-        return await self._once(update, work)
+        return await once(self._store, update, work)
 
     async def leave(self, update: Update, subscriber_id: str) -> Pressing:
         """A button of the list of subscriptions was pressed."""
@@ -154,7 +180,7 @@ class Taps:
             project = await tx.project(sub.project_id)
             return replace(await _subscriptions(tx, update.person), left=project)
 
-        return await self._once(update, work)
+        return await once(self._store, update, work)
 
     async def gone(self, update: Update) -> Repeated | Subscriptions:
         """The person blocked the bot or removed the dialog: unsubscribed from everything."""
@@ -163,7 +189,7 @@ class Taps:
             await leave_all(tx, self._rules, update.person)
             return Subscriptions([], [])
 
-        return await self._once(update, work)
+        return await once(self._store, update, work)
 
     async def look(self, update: Update) -> Repeated | Subscriptions:
         """What the person has subscribed to, for /start, /help and /stop."""
@@ -171,18 +197,9 @@ class Taps:
         async def work(tx: Tx) -> Repeated | Subscriptions:
             return await _subscriptions(tx, update.person)
 
-        return await self._once(update, work)
+        return await once(self._store, update, work)
 
     # ------------------------------------------------------------------ shared steps
-
-    async def _once(self, update: Update, work: Work[R]) -> R | Repeated:
-        async def guarded(tx: Tx) -> R | Repeated:
-            if not await tx.first_sight(update.key):
-                return Repeated()
-            await tx.see(update.person, update.language)
-            return await work(tx)
-
-        return await self._store.write(guarded)
 
     async def _pressed(
         self,
@@ -198,7 +215,7 @@ class Taps:
             found = await self._find(tx, update, request_id)
             return found if isinstance(found, Dead) else await act(tx, *found)
 
-        return await self._once(update, work)
+        return await once(self._store, update, work)
 
     async def _find(self, tx: Tx, update: Update, request_id: str) -> tuple[Request, Project] | Dead:
         """The open request behind an id, if this person may act on it."""
@@ -270,7 +287,10 @@ class Taps:
         if sub.locked:
             message = await note_message(tx, self._rules, sub.person, MessageKind.UNLOCK, request.id)
             return MustUnlock(project, request, sub, message)
-        match await claim(tx, self._rules, sub, request.terms, cause, request):
+        code = (
+            await living_code(tx, self._rules, sub, request.terms, request) if cause is Cause.AGAIN else None
+        )
+        match await claim(tx, self._rules, sub, request.terms, cause, request, code):
             case Delivery():
                 return Coming(project, cause, fresh=True)
             case Busy(other) if other.request_id == request.id:
@@ -300,7 +320,7 @@ class Taps:
             if code is not None and code.request_id == request.id:
                 await tx.consume(code.id, Ending.WITHDRAWN)
         await finish(tx, request, RequestStatus.CANCELLED)
-        return Cancelled(project)
+        return Cancelled(project, request)
 
 
 def _failed(delivery: Delivery) -> bool:

@@ -30,7 +30,10 @@ Row = Mapping[str, Any]
 PROJECT = "id, name, description, enabled"
 SUBSCRIBER = "id, project_id, mode, address, language, subscribed, wrong_guesses, locked"
 TERMS = "purpose, ttl_minutes, max_attempts, code_length"
-REQUEST = f"id, project_id, mode, channel, {TERMS}, status, created_at, expires_at, finished_at, bound_to, subscriber_id"
+REQUEST = (
+    f"id, project_id, mode, channel, {TERMS}, status, created_at, expires_at, finished_at, bound_to, "
+    "subscriber_id, reported"
+)
 CODE = f"id, subscriber_id, request_id, {TERMS}, seed, key_id, attempts, expires_at"
 DELIVERY = (
     f"id, project_id, subscriber_id, address, request_id, cause, {TERMS}, seed, key_id, code_id, reuses, "
@@ -82,6 +85,7 @@ def request(row: Row) -> Request:
         finished_at=row["finished_at"],
         bound_to=Person.at(row["bound_to"]) if row["bound_to"] else None,
         subscriber_id=row["subscriber_id"],
+        reported=bool(row["reported"]),
     )
 
 

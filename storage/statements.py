@@ -15,6 +15,7 @@ from otp.lifecycle import DELIVERY_STEPS, REQUEST_STEPS
 from otp.model import (
     Caller,
     Code,
+    CodeMessage,
     Delivery,
     DeliveryState,
     Ending,
@@ -222,6 +223,32 @@ class SqlTx(ABC):
             "UPDATE subscribers SET locked = 1 WHERE id = $1 AND locked = 0 RETURNING id", subscriber_id
         )
 
+    async def refuse(self, person: Person, project_id: str, mode: Mode, *, refused: bool = True) -> None:
+        if refused:
+            await self.rows(
+                "INSERT INTO refusals (address, project_id, mode, refused_at) VALUES ($1, $2, $3, $4) "
+                "ON CONFLICT (address, project_id, mode) DO NOTHING",
+                person.address,
+                project_id,
+                mode,
+                self.now,
+            )
+        else:
+            await self.rows(
+                "DELETE FROM refusals WHERE address = $1 AND project_id = $2 AND mode = $3",
+                person.address,
+                project_id,
+                mode,
+            )
+
+    async def refuses(self, person: Person, project_id: str, mode: Mode) -> bool:
+        return await self._did(
+            "SELECT 1 AS yes FROM refusals WHERE address = $1 AND project_id = $2 AND mode = $3",
+            person.address,
+            project_id,
+            mode,
+        )
+
     # ---------------------------------------------------------------- codes
 
     async def code(self, subscriber_id: str, purpose: str) -> Code | None:
@@ -290,6 +317,12 @@ class SqlTx(ABC):
         await self._end_messages(ending, f"c.{theirs.format('$2')}", project_id)
         await self.rows(f"DELETE FROM codes WHERE {theirs.format('$1')}", project_id)
 
+    async def code_by_id(self, code_id: str) -> Code | None:
+        row = await self._one(
+            f"SELECT {CODE} FROM codes WHERE id = $1 AND expires_at > $2", code_id, self.now
+        )
+        return rows.code(row) if row else None
+
     async def code_end(self, code_id: str) -> int | None:
         row = await self._one(
             "SELECT expires_at FROM codes WHERE id = $1 AND expires_at > $2", code_id, self.now
@@ -347,6 +380,9 @@ class SqlTx(ABC):
             self.now,
             subscriber_id,
         )
+
+    async def report(self, request_id: str) -> None:
+        await self.rows("UPDATE requests SET reported = 1 WHERE id = $1", request_id)
 
     async def overdue_requests(self, limit: int) -> list[Request]:
         found = await self.rows(
@@ -479,6 +515,19 @@ class SqlTx(ABC):
             but,
         )
         self._tell_over(found)
+
+    async def code_message(self, code_id: str, person: Person) -> CodeMessage | None:
+        row = await self._one(
+            "SELECT subscriber_id, request_id, ended FROM messages WHERE code_id = $1 AND address = $2 "
+            "ORDER BY request_id IS NULL, created_at DESC LIMIT 1",
+            code_id,
+            person.address,
+        )
+        if row is None:
+            return None
+        return CodeMessage(
+            row["subscriber_id"], row["request_id"], Ending(row["ended"]) if row["ended"] else None
+        )
 
     async def shown_code(self, message_id: str) -> ShownCode | None:
         row = await self._one(

@@ -53,13 +53,13 @@ async def test_the_whole_flow(run: Running, channel: str, language: str) -> None
 
 @pytest.mark.parametrize("channel", CHANNELS)
 async def test_cancel(run: Running, channel: str) -> None:
-    """The question becomes its outcome, without buttons."""
+    """The question becomes its outcome; the one button left refuses the project altogether."""
     person, request = run.someone(channel), await run.request()
     await person.open(link(request, channel))
     await person.press("Cancel")
     assert await run.status(request) == {"status": "cancelled"}
     assert "Cancelled" in person.last
-    assert person.labels == []
+    assert person.labels == ["No more from this site"]
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
@@ -254,6 +254,43 @@ async def test_an_edit_that_fails_is_tried_again(run: Running, channel: str) -> 
         await run.quiet()
         run.clock.advance(seconds=5)
     await becomes(run, person, 1, "The code was used")
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_the_same_code_again(run: Running, channel: str) -> None:
+    """A new message with the same digits; the older one points down."""
+    person = run.someone(channel)
+    sub = await run.subscriber(person)
+    code = person.codes[-1]
+    await person.press("Send again")
+    await becomes(run, person, 1, "see below")
+    assert person.codes == [code]
+    answer = await run.call("POST", "/v1/otp/send", {"subscriber_id": sub, "reuse": True})
+    assert answer.json == {"sent": True, "expires_in_seconds": 300, "reused": True}
+    assert await run.verify(sub, code) == {"verified": True}
+    answer = await run.call("POST", "/v1/otp/send", {"subscriber_id": sub, "reuse": True})
+    assert answer.json["reused"] is False
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_it_was_not_me(run: Running, channel: str) -> None:
+    """Withdrawn, reported, no more, allowed again: each step says what happened and what can be done."""
+    person, request = run.someone(channel), await run.request()
+    await person.open(link(request, channel))
+    await person.press("Get the code")
+    code = person.codes[-1]
+    await person.press("It wasn't me")
+    assert "the site will know" in person.last
+    status = await run.status(request)
+    assert (status["status"], status["reported"]) == ("sent", True)
+    assert (await run.verify(status["subscriber_id"], code))["reason"] == "no_active_code"
+    await person.press("No more from this site")
+    assert "can't send you codes" in person.last
+    request = await run.request()
+    await person.say(f"otp_{request['request_id']}")
+    await person.press("Allow again")
+    await person.press("Get the code")
+    assert (await run.status(request))["status"] == "sent"
 
 
 async def test_a_group_hears_nothing(run: Running) -> None:

@@ -93,7 +93,7 @@ async def test_a_caller_is_told_how_long_an_orphan_may_take(world: World, clock:
         await world.service.send(world.caller, sub, LOGIN)
     assert told.value.retry_after == 15
     clock.advance(seconds=15)
-    assert await world.service.send(world.caller, sub, LOGIN) == 300
+    assert await world.service.send(world.caller, sub, LOGIN) == (300, False)
 
 
 async def test_a_running_process_takes_up_what_another_one_left(world: World, clock: FakeClock) -> None:
@@ -136,7 +136,7 @@ async def test_shutdown_lets_what_is_at_the_messenger_end(world: World) -> None:
     await world.settle()
     world.telegram.hold.set()
     await closing
-    assert await sending == 300
+    assert await sending == (300, False)
 
 
 async def test_shutdown_settles_a_waiting_send_and_leaves_a_waiting_tap(

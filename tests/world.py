@@ -14,6 +14,7 @@ from otp.model import Caller, Channel, CodeTerms, Delivery, Mode, Person
 from otp.policy import Policy
 from otp.ports import Store
 from otp.projects import Projects
+from otp.protection import Protection
 from otp.service import NewRequest, OtpService, Verdict
 from otp.taps import Taps, Update
 from tests.fakes import FakeClock, FakeMessenger, SeededRandomness
@@ -38,6 +39,7 @@ class World:
     courier: Courier
     service: OtpService
     taps: Taps
+    protection: Protection
     projects: Projects
     caller: Caller
     other: Caller
@@ -125,6 +127,7 @@ async def make_world(store: Store, clock: FakeClock, policy: Policy | None = Non
         courier=courier,
         service=service,
         taps=taps,
+        protection=Protection(store, rules, taps),
         projects=projects,
         caller=shop,
         other=bank,

@@ -1,0 +1,162 @@
+"""What a person can do about a code message: have it again, or say that it was not them. One store call each."""
+
+from __future__ import annotations
+
+from otp.delivery import Busy, NoRoom, Rules, TooMany, claim, finish, leave, withdraw
+from otp.lifecycle import UNDER_WAY
+from otp.model import (
+    Cause,
+    Delivery,
+    DeliveryState,
+    Ending,
+    Person,
+    Project,
+    Refusal,
+    Request,
+    RequestStatus,
+    Subscriber,
+)
+from otp.outcomes import (
+    Coming,
+    Dead,
+    Ended,
+    NotYours,
+    Pressing,
+    Refusing,
+    Reported,
+    TryLater,
+    Unusable,
+)
+from otp.policy import whole_minutes
+from otp.ports import Store, Tx
+from otp.taps import Taps, Update, once
+
+
+class Protection:
+    """The use cases behind the buttons of code and lock messages."""
+
+    def __init__(self, store: Store, rules: Rules, taps: Taps) -> None:
+        """`taps`: opening a link again is what follows from allowing a project again."""
+        self._store = store
+        self._rules = rules
+        self._taps = taps
+
+    async def repeat(self, update: Update, code_id: str) -> Pressing:
+        """The same code again, in a new message, while it lives: its time and attempts go on."""
+
+        async def work(tx: Tx) -> Pressing:
+            about = await tx.code_message(code_id, update.person)
+            if about is None or about.subscriber_id is None:
+                return NotYours()
+            sub = await tx.subscriber_by_id(about.subscriber_id)
+            project = await tx.project(sub.project_id) if sub is not None else None
+            if sub is None or project is None or not project.enabled:
+                return Dead(Unusable.PAUSED if project is not None else Unusable.UNKNOWN)
+            code = await tx.code_by_id(code_id)
+            if code is None or sub.locked or not sub.subscribed or self._rules.keys.digits(code.seed) is None:
+                return Ended(project, about.ended or Ending.EXPIRED)
+            match await claim(tx, self._rules, sub, code.terms, Cause.AGAIN, code=code):
+                case Delivery():
+                    return Coming(project, Cause.AGAIN, fresh=False)
+                case NoRoom(wait_ms):
+                    return TryLater(whole_minutes(wait_ms))
+                case Busy() | TooMany():
+                    return Coming(project, Cause.AGAIN, fresh=False)
+
+        return await once(self._store, update, work)
+
+    async def not_me(self, update: Update, code_id: str) -> Pressing:
+        """The person did not ask for this code: it is withdrawn, and the site learns it."""
+
+        async def work(tx: Tx) -> Pressing:
+            about = await tx.code_message(code_id, update.person)
+            if about is None or about.subscriber_id is None:
+                return NotYours()
+            sub = await tx.subscriber_by_id(about.subscriber_id)
+            project = await tx.project(sub.project_id) if sub is not None else None
+            if sub is None or project is None:
+                return NotYours()
+            await tx.consume(code_id, Ending.REPORTED)
+            request = await tx.request(about.request_id) if about.request_id is not None else None
+            if request is not None:
+                await self._report(tx, request)
+            return Reported(project, sub.id)
+
+        return await once(self._store, update, work)
+
+    async def not_me_locked(self, update: Update, subscriber_id: str, request_id: str | None) -> Pressing:
+        """The person did not enter the wrong codes that locked them, nor asked for the request that waits."""
+
+        async def work(tx: Tx) -> Pressing:
+            found = await _own(tx, subscriber_id, update.person)
+            if found is None:
+                return NotYours()
+            sub, project = found
+            await tx.kill_codes(sub.id, Ending.REPORTED)
+            request = await tx.request(request_id) if request_id is not None else None
+            if request is not None and request.bound_to == update.person:
+                await self._report(tx, request)
+            return Reported(project, sub.id)
+
+        return await once(self._store, update, work)
+
+    async def _report(self, tx: Tx, request: Request) -> None:
+        """Pending becomes cancelled, unless its code is at the messenger at this moment; sent stays sent."""
+        await tx.report(request.id)
+        if request.status is not RequestStatus.PENDING:
+            return
+        for delivery in await tx.request_deliveries(request.id):
+            if delivery.state is DeliveryState.CLAIMED:
+                await withdraw(tx, self._rules, delivery, Refusal.WITHDRAWN)
+            elif delivery.state in UNDER_WAY:
+                return
+        await finish(tx, request, RequestStatus.CANCELLED)
+
+    async def no_more(self, update: Update, subscriber_id: str) -> Pressing:
+        """Nothing from this project any more: unsubscribed, and its links ask to be allowed again."""
+
+        async def work(tx: Tx) -> Pressing:
+            found = await _own(tx, subscriber_id, update.person)
+            if found is None:
+                return NotYours()
+            sub, project = found
+            await leave(tx, self._rules, sub)
+            await tx.refuse(update.person, sub.project_id, sub.mode)
+            return Refusing(project)
+
+        return await once(self._store, update, work)
+
+    async def no_more_of_request(self, update: Update, request_id: str) -> Pressing:
+        """The same, from a question that was cancelled, by somebody who may never have subscribed."""
+
+        async def work(tx: Tx) -> Pressing:
+            found = await self._taps.shown(tx, update, request_id)
+            if found is None:
+                return NotYours()
+            request, project = found
+            sub = await tx.subscriber_of(request.project_id, request.mode, update.person)
+            if sub is not None:
+                await leave(tx, self._rules, sub)
+            await tx.refuse(update.person, request.project_id, request.mode)
+            return Refusing(project)
+
+        return await once(self._store, update, work)
+
+    async def allow(self, update: Update, request_id: str) -> Pressing:
+        """The person wants this project's codes after all: the question of the link follows."""
+
+        async def work(tx: Tx) -> Pressing:
+            found = await self._taps.shown(tx, update, request_id)
+            if found is None:
+                return NotYours()
+            request, _ = found
+            await tx.refuse(update.person, request.project_id, request.mode, refused=False)
+            return await self._taps.opened(tx, update, request_id)
+
+        return await once(self._store, update, work)
+
+
+async def _own(tx: Tx, subscriber_id: str, person: Person) -> tuple[Subscriber, Project] | None:
+    sub = await tx.subscriber_by_id(subscriber_id)
+    project = await tx.project(sub.project_id) if sub is not None else None
+    return (sub, project) if sub is not None and project is not None and sub.person == person else None

@@ -1,0 +1,204 @@
+"""The same code again, and "It wasn't me"."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from otp.model import Ending, RequestStatus
+from otp.outcomes import (
+    Asked,
+    Cancelled,
+    Coming,
+    Dead,
+    Ended,
+    NotYours,
+    Refusing,
+    Reported,
+    TryLater,
+    Unusable,
+    Unwanted,
+)
+from otp.policy import Policy
+from otp.ports import Store, Unknown
+from otp.service import Reason
+from tests.fakes import FakeClock
+from tests.world import ANN, BOB, LOGIN, World, make_world, wrong
+
+
+async def with_code(world: World) -> tuple[str, str, str, str]:
+    """A person with a live code of a request: (subscriber, request, code id, digits)."""
+    request_id = await world.request()
+    await world.taps.open(world.update(), request_id)
+    await world.taps.consent(world.update(), request_id)
+    await world.settle()
+    delivery = world.telegram.parcels[-1].delivery
+    return delivery.subscriber_id, request_id, delivery.code_id, world.telegram.codes[-1]
+
+
+# ------------------------------------------------------------------ send again
+
+
+async def test_send_again_brings_the_same_code_with_its_time_and_attempts(
+    world: World, clock: FakeClock
+) -> None:
+    """Time and attempts go on, the request keeps its code, nothing is made anew."""
+    sub, request_id, code_id, digits = await with_code(world)
+    await world.verify(sub, wrong(digits))
+    clock.advance(minutes=3)
+    assert isinstance(await world.protection.repeat(world.update(), code_id), Coming)
+    await world.settle()
+    again = world.telegram.parcels[-1]
+    assert (again.digits, again.minutes, len(world.telegram.parcels)) == (digits, 2, 2)
+    assert (await world.verify(sub, wrong(digits))).attempts_left == LOGIN.max_attempts - 2
+    assert (await world.verify(sub, digits, request_id=request_id)).reason is None
+
+
+async def test_many_presses_at_once_are_one_message(world: World) -> None:
+    """While one is on its way the others say so."""
+    _, _, code_id, _ = await with_code(world)
+    world.telegram.hold = asyncio.Event()
+    for _ in range(5):
+        assert isinstance(await world.protection.repeat(world.update(), code_id), Coming)
+    await world.settle()
+    world.telegram.hold.set()
+    await world.settle()
+    assert len(world.telegram.parcels) == 2
+
+
+async def test_a_code_that_is_over_is_not_sent_again(world: World) -> None:
+    """The popup says how it ended."""
+    sub, _, code_id, digits = await with_code(world)
+    await world.verify(sub, digits)
+    got = await world.protection.repeat(world.update(), code_id)
+    assert isinstance(got, Ended)
+    assert got.ending is Ending.USED
+    assert len(world.telegram.parcels) == 1
+
+
+async def test_send_again_is_within_the_limit_of_taps(store: Store, clock: FakeClock) -> None:
+    """Above it the minutes are told, and the same button works then."""
+    world = await make_world(store, clock, Policy(send_limit=2))
+    _, _, code_id, _ = await with_code(world)
+    await world.protection.repeat(world.update(), code_id)
+    await world.settle()
+    clock.advance(minutes=3)
+    assert await world.protection.repeat(world.update(), code_id) == TryLater(7)
+
+
+async def test_nobody_presses_for_somebody_else(world: World) -> None:
+    """Neither sends again nor withdraws."""
+    sub, _, code_id, digits = await with_code(world)
+    for act in (world.protection.repeat, world.protection.not_me):
+        assert isinstance(await act(world.update(BOB), code_id), NotYours)
+    assert isinstance(await world.protection.no_more(world.update(BOB), sub), NotYours)
+    assert isinstance(await world.protection.not_me_locked(world.update(BOB), sub, None), NotYours)
+    assert (await world.verify(sub, digits)).reason is None
+
+
+async def test_reuse_sends_the_living_code_again(world: World, clock: FakeClock) -> None:
+    """The terms of the living code win; without one a new code is made."""
+    sub, request_id, _, digits = await with_code(world)
+    clock.advance(minutes=1)
+    seconds, reused = await world.service.send(world.caller, sub, LOGIN, reuse=True)
+    assert (seconds, reused, world.telegram.codes[-1]) == (240, True, digits)
+    assert (await world.verify(sub, digits, request_id=request_id)).reason is None
+    seconds, reused = await world.service.send(world.caller, sub, LOGIN, reuse=True)
+    assert (seconds, reused) == (300, False)
+    assert world.telegram.codes[-1] != digits
+
+
+async def test_reuse_that_is_unknown_leaves_the_code_alive(world: World) -> None:
+    """It lives on, once, with its attempts."""
+    sub, _, _, digits = await with_code(world)
+    world.telegram.script = [Unknown()]
+    with pytest.raises(Exception, match="may have arrived"):
+        await world.service.send(world.caller, sub, LOGIN, reuse=True)
+    assert (await world.verify(sub, digits)).reason is None
+
+
+# ------------------------------------------------------------------ it wasn't me
+
+
+async def test_it_was_not_me_withdraws_the_code_and_tells_the_site(world: World) -> None:
+    """Sent stays sent; the code is dead; the status says reported."""
+    sub, request_id, code_id, digits = await with_code(world)
+    got = await world.protection.not_me(world.update(), code_id)
+    assert isinstance(got, Reported)
+    assert got.subscriber_id == sub
+    assert (await world.verify(sub, digits)).reason is Reason.NO_ACTIVE_CODE
+    state = await world.service.status(world.caller, request_id)
+    assert (state.status, state.reported) == (RequestStatus.SENT, True)
+
+
+async def test_a_pending_request_is_cancelled_by_it(world: World) -> None:
+    """The code may have arrived, its delivery is unknown: it dies with the request."""
+    request_id = await world.request()
+    await world.taps.open(world.update(), request_id)
+    await world.taps.consent(world.update(), request_id)
+    await world.settle()
+    code_id = world.telegram.parcels[-1].delivery.code_id
+    second = await world.request()
+    world.telegram.script = [Unknown()]
+    await world.taps.open(world.update(), second)
+    await world.settle()
+    assert isinstance(await world.protection.not_me(world.update(), code_id), Reported)
+    sub = world.telegram.parcels[-1].delivery.subscriber_id
+    assert isinstance(await world.protection.not_me_locked(world.update(), sub, second), Reported)
+    state = await world.service.status(world.caller, second)
+    assert (state.status, state.reported) == (RequestStatus.CANCELLED, True)
+    assert (await world.verify(sub, world.telegram.codes[-1])).reason is Reason.NO_ACTIVE_CODE
+
+
+async def test_nothing_is_reported_by_default(world: World) -> None:
+    """The field appears only after the press."""
+    _, request_id, _, _ = await with_code(world)
+    assert (await world.service.status(world.caller, request_id)).reported is False
+
+
+async def test_no_more_leaves_and_refuses_the_links_until_allowed_again(world: World) -> None:
+    """A link then gets one sentence and a button; allowing brings the question."""
+    sub, _, code_id, _ = await with_code(world)
+    await world.protection.not_me(world.update(), code_id)
+    assert isinstance(await world.protection.no_more(world.update(), sub), Refusing)
+    request_id = await world.request()
+    assert isinstance(await world.taps.open(world.update(), request_id), Unwanted)
+    assert isinstance(await world.taps.open(world.update(BOB), request_id), Asked)
+    theirs = await world.request(world.other)
+    assert isinstance(await world.taps.open(world.update(), theirs), Asked)
+    assert isinstance(await world.protection.allow(world.update(), request_id), Asked)
+    assert isinstance(await world.taps.consent(world.update(), request_id), Coming)
+
+
+async def test_a_cancelled_question_offers_the_same(world: World) -> None:
+    """Also to somebody who never subscribed."""
+    request_id = await world.request()
+    await world.taps.open(world.update(), request_id)
+    assert isinstance(await world.taps.cancel(world.update(), request_id), Cancelled)
+    assert isinstance(await world.protection.no_more_of_request(world.update(BOB), request_id), NotYours)
+    assert isinstance(await world.protection.no_more_of_request(world.update(), request_id), Refusing)
+    assert isinstance(await world.taps.open(world.update(), await world.request()), Unwanted)
+
+
+async def test_an_old_question_takes_the_refusal_back(world: World) -> None:
+    """Consent is consent, wherever it is pressed."""
+    first, second = await world.request(), await world.request()
+    await world.taps.open(world.update(), first)
+    await world.taps.open(world.update(), second)
+    await world.taps.cancel(world.update(), first)
+    await world.protection.no_more_of_request(world.update(), first)
+    assert isinstance(await world.taps.consent(world.update(), second), Coming)
+    await world.settle()
+    assert isinstance(await world.taps.open(world.update(), await world.request()), Coming)
+
+
+async def test_allowing_a_dead_link_says_that_it_is_dead(world: World, clock: FakeClock) -> None:
+    """The refusal is taken back all the same."""
+    sub, _, _, _ = await with_code(world)
+    await world.protection.no_more(world.update(), sub)
+    request_id = await world.request()
+    await world.taps.open(world.update(), request_id)
+    clock.advance(minutes=15)
+    assert await world.protection.allow(world.update(), request_id) == Dead(Unusable.EXPIRED)
+    assert isinstance(await world.taps.open(world.update(ANN), await world.request()), Asked)
