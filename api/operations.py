@@ -9,8 +9,9 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from api import schemas
+from otp import pairing
 from otp.errors import InvalidField
-from otp.model import Caller, Channel, CodeTerms
+from otp.model import Caller, Channel, CodeTerms, Context
 from otp.policy import REQUEST_LIFE_MS, SECOND_MS, Policy
 from otp.service import OtpService
 
@@ -44,7 +45,7 @@ class Operation:
 
 async def _send(service: OtpService, caller: Caller, body: schemas.SendBody) -> dict[str, Any]:
     terms = _terms(service.policy, body)
-    seconds, reused = await service.send(caller, body.subscriber_id, terms, reuse=body.reuse)
+    seconds, reused = await service.send(caller, body.subscriber_id, terms, _context(body), reuse=body.reuse)
     return {"sent": True, "expires_in_seconds": seconds} | ({"reused": reused} if body.reuse else {})
 
 
@@ -57,10 +58,13 @@ async def _verify(service: OtpService, caller: Caller, body: schemas.VerifyBody)
 
 async def _request(service: OtpService, caller: Caller, body: schemas.RequestBody) -> dict[str, Any]:
     channel = Channel(body.channel) if "channel" in body.model_fields_set else None
-    made = await service.request(caller, channel, _terms(service.policy, body))
+    terms, context = _terms(service.policy, body), _context(body)
+    made = await service.request(caller, channel, terms, context, match=body.match)
     links = {known: _link(known, made.bots.get(known), made.request.id) for known in Channel}
-    return {
+    match = {"match_number": made.request.match.number} if made.request.match else {}
+    return match | {
         "request_id": made.request.id,
+        "pairing_code": pairing.shown(made.request.pairing_code or ""),
         "telegram_link": links[Channel.TELEGRAM],
         "max_link": links[Channel.MAX],
         "expires_in": REQUEST_LIFE_MS // SECOND_MS,
@@ -77,6 +81,14 @@ async def _status(service: OtpService, caller: Caller, request_id: str) -> dict[
 
 def _link(channel: Channel, bot: str | None, request_id: str) -> str | None:
     return LINKS[channel].format(bot=bot, id=request_id) if bot else None
+
+
+def _context(body: schemas.SendBody | schemas.RequestBody) -> Context | None:
+    """Who is asking; nothing where nothing was said."""
+    if "context" not in body.model_fields_set:
+        return None
+    said = body.context.model_dump(exclude_unset=True)
+    return Context(**said) if said else None
 
 
 def _terms(policy: Policy, body: schemas.SendBody | schemas.RequestBody) -> CodeTerms:

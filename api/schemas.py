@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -15,6 +17,7 @@ from otp.policy import (
     REQUEST_ATTEMPTS,
     SEND_ATTEMPTS,
 )
+from otp.projects import BIDI_OVERRIDES
 
 UUID_PATTERN = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 REQUEST_ID_PATTERN = "^[A-Za-z0-9]{16}$"
@@ -59,6 +62,39 @@ class Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+def _shown(value: str) -> str:
+    """A short text that the person will see as it is."""
+    if not value.strip() or any(
+        unicodedata.category(ch) in _NEVER_SHOWN or ch in BIDI_OVERRIDES for ch in value
+    ):
+        raise ValueError("must be text without control or bidirectional override characters")
+    return value
+
+
+def _address(value: str) -> str:
+    """An IP address."""
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise ValueError("must be an IP address") from None
+
+
+_NEVER_SHOWN = ("Cc", "Cs", "Zl", "Zp")
+ContextText = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_shown)]
+
+
+class ContextBody(Body):
+    """Who is asking: shown to the person in one line, as it is. All optional."""
+
+    ip: Annotated[str, StringConstraints(min_length=2, max_length=45), AfterValidator(_address)] = Field(
+        default_factory=_absent, description="An IPv4 or IPv6 address", examples=["203.0.113.7"]
+    )
+    location: ContextText = Field(default_factory=_absent, examples=["Kazan"])
+    device: ContextText = Field(default_factory=_absent, examples=["Chrome on Windows"])
+    action: ContextText = Field(default_factory=_absent, examples=["Sign in"])
+    amount: ContextText = Field(default_factory=_absent, examples=["1 500 ₽"])
+
+
 class SendBody(Body):
     """Send a code to a subscriber."""
 
@@ -67,6 +103,7 @@ class SendBody(Body):
     max_attempts: MaxAttempts = SEND_ATTEMPTS
     code_length: CodeLength = DEFAULT_LENGTH
     purpose: Purpose = DEFAULT_PURPOSE
+    context: ContextBody = Field(default_factory=_absent)
     reuse: bool = Field(
         default=False,
         description="Send the code that lives already, if one does: its ttl, attempts and length win",
@@ -101,6 +138,11 @@ class RequestBody(Body):
     max_attempts: MaxAttempts = REQUEST_ATTEMPTS
     code_length: CodeLength = DEFAULT_LENGTH
     purpose: Purpose = DEFAULT_PURPOSE
+    context: ContextBody = Field(default_factory=_absent)
+    match: bool = Field(
+        default=False,
+        description="Let the person choose the `match_number` among three before any code is sent",
+    )
 
 
 class Sent(BaseModel):
@@ -131,6 +173,15 @@ class Requested(BaseModel):
     """Show one of the links to the person and poll the status."""
 
     request_id: RequestId
+    pairing_code: str = Field(
+        pattern="^[0-9A-HJKMNP-TV-Z]{4}-[0-9A-HJKMNP-TV-Z]{4}$",
+        description="Show it beside the links: typed into the chat it is as good as the link",
+    )
+    match_number: str = Field(
+        default_factory=_absent,
+        pattern="^[1-9][0-9]$",
+        description="With `match`: show it to the person, who must press it in the chat",
+    )
     telegram_link: str | None = Field(
         description="null when the channel is off or not known yet, or another one was asked for"
     )

@@ -11,6 +11,7 @@ from bot.events import Event, Left, Opened, Pressed, Said
 from bot.messages import Message
 from bot.messenger import Answer, Reply, Say, notice
 from bot.texts import Texts, texts_for
+from otp import pairing
 from otp.events import DeliverySettled
 from otp.model import Person, Project, SentMessage, Subscriber
 from otp.outcomes import (
@@ -20,6 +21,7 @@ from otp.outcomes import (
     Dead,
     Ended,
     MustUnlock,
+    NoSuchPairing,
     NotYours,
     Offered,
     Opening,
@@ -33,6 +35,7 @@ from otp.outcomes import (
     Unlocked,
     Unusable,
     Unwanted,
+    WrongNumber,
 )
 from otp.ports import Randomness
 from otp.protection import Protection
@@ -89,7 +92,22 @@ class Dialog:
         request_id = request_id_in(rest) if name in ("", "start") else None
         if request_id is not None:
             return await self._open(update, request_id)
+        pairing_code = pairing.typed(rest) if name in ("", "start") else None
+        if pairing_code is not None:
+            return await self._pair(update, pairing_code, rest)
         return await self._look(update, rest if name == "start" else "", stop=name == "stop")
+
+    async def _pair(self, update: Update, pairing_code: str, typed: str) -> Sequence[Reply]:
+        """What a pairing code comes to; what is none and looks like a word gets the help."""
+        is_word = pairing.is_a_word(typed)
+        outcome = await self._taps.pair(update, pairing_code, counts=not is_word)
+        if isinstance(outcome, NoSuchPairing):
+            if is_word:
+                return self._sentence(
+                    update, phrases.help_page(texts_for(update.language), Subscriptions([], []))
+                )
+            return self._sentence(update, phrases.no_such_pairing(texts_for(update.language), outcome))
+        return [] if isinstance(outcome, Repeated) else self._opened(update, outcome)
 
     async def _open(self, update: Update, request_id: str) -> Sequence[Reply]:
         outcome = await self._taps.open(update, request_id)
@@ -135,6 +153,9 @@ class Dialog:
         match verb:
             case phrases.CONSENT:
                 return await self._taps.consent(event.update, subject)
+            case phrases.CHOOSE:
+                request_id, _, number = subject.partition(":")
+                return await self._taps.choose(event.update, request_id, number)
             case phrases.CANCEL:
                 return await self._taps.cancel(event.update, subject)
             case phrases.AGAIN:
@@ -183,7 +204,7 @@ class Dialog:
             case Coming(fresh=fresh):
                 popup = None if fresh else texts("popup.coming")
                 return [Answer(event, popup, phrases.coming(texts, outcome))]
-            case Cancelled() | Unlocked() | Subscriptions() | Reported() | Refusing():
+            case Cancelled() | WrongNumber() | Unlocked() | Subscriptions() | Reported() | Refusing():
                 return [_done(event, texts, outcome)]
             case _:
                 return [_not_done(event, texts, outcome)]
@@ -204,12 +225,16 @@ class Dialog:
 
 
 def _done(
-    event: Pressed, texts: Texts, outcome: Cancelled | Unlocked | Subscriptions | Reported | Refusing
+    event: Pressed,
+    texts: Texts,
+    outcome: Cancelled | WrongNumber | Unlocked | Subscriptions | Reported | Refusing,
 ) -> Answer:
     """What the person asked for has happened: the message says so."""
     match outcome:
         case Cancelled():
             return Answer(event, None, phrases.cancelled(texts, outcome))
+        case WrongNumber():
+            return Answer(event, None, phrases.wrong_number(texts, outcome))
         case Reported():
             return Answer(event, None, phrases.reported(texts, outcome))
         case Refusing(project):

@@ -7,18 +7,20 @@ from typing import Final
 from bot.messages import Button, Copy, Message, Page, Press, Style
 from bot.texts import Texts
 from otp.housekeeping import Closing
-from otp.model import Cause, Ending, Parcel, Project, Request, Subscriber
+from otp.model import Cause, Context, Ending, Parcel, Project, Request, Subscriber
 from otp.outcomes import (
     Asked,
     Cancelled,
     Coming,
     Hurdle,
     MustUnlock,
+    NoSuchPairing,
     Offered,
     Reported,
     Subscriptions,
     Unusable,
     Unwanted,
+    WrongNumber,
 )
 
 LABEL_LENGTH: Final = 20
@@ -34,6 +36,7 @@ CANCEL: Final = "no"
 AGAIN: Final = "again"
 UNLOCK: Final = "unlock"
 LEAVE: Final = "leave"
+CHOOSE: Final = "match"
 REPEAT: Final = "repeat"
 NOT_ME: Final = "notme"
 NOT_ME_LOCKED: Final = "lnotme"
@@ -45,7 +48,8 @@ ALLOW: Final = "allow"
 def code(texts: Texts, parcel: Parcel) -> Message:
     """The code, alone in the first line so that the notification shows it."""
     page = Page().line(parcel.digits, Style.CODE).line("")
-    page.line(texts("code.project")).line(parcel.project.name, Style.BOLD).line("")
+    page.line(texts("code.project")).line(parcel.project.name, Style.BOLD)
+    _who(page, parcel.delivery.context).line("")
     page.line(texts("code.body", minutes=texts.count("minutes", parcel.minutes)))
     if parcel.delivery.cause in (Cause.OPEN, Cause.AGAIN, Cause.UNLOCK):
         page.line("").line(texts("code.forwarded"))
@@ -74,6 +78,13 @@ def question(texts: Texts, asked: Asked) -> Message:
     page = Page().line(asked.project.name, Style.BOLD)
     if asked.project.description:
         page.line(asked.project.description)
+    _who(page, asked.request.context)
+    if asked.request.match is not None:
+        page.line("").line(texts("question.match")).line("").line(texts("question.match_warning"))
+        numbers = [
+            Press(number, f"{CHOOSE}:{asked.request.id}:{number}") for number in asked.request.match.choice
+        ]
+        return page.message(*numbers, _cancel(texts, asked.request))
     page.line("").line(texts("question.ask")).line("").line(texts("question.warning"))
     return page.message(
         Press(texts("buttons.consent"), f"{CONSENT}:{asked.request.id}"), _cancel(texts, asked.request)
@@ -189,6 +200,25 @@ def subscriptions(texts: Texts, found: Subscriptions) -> Message:
         Press(_label(project.name), f"{LEAVE}:{sub.id}") for sub, project in found.joined[:MOST_BUTTONS]
     ]
     return page.line(texts("stop.list")).message(*buttons)
+
+
+def _who(page: Page, context: Context | None) -> Page:
+    """Who is asking, on a line of its own, where the site said so."""
+    line = context.line() if context is not None else ""
+    return page.line(line) if line else page
+
+
+def wrong_number(texts: Texts, outcome: WrongNumber) -> Message:
+    """Not the number on the site's screen."""
+    page = _titled(outcome.project).line(texts("outcome.wrong_number"))
+    return page.message(Press(texts("buttons.no_more"), f"{NO_MORE_OF_REQUEST}:{outcome.request.id}"))
+
+
+def no_such_pairing(texts: Texts, outcome: NoSuchPairing) -> Message:
+    """What was typed looks like a pairing code and is none."""
+    if outcome.wait_minutes is None:
+        return Page().line(texts("pairing.unknown")).message()
+    return Page().line(texts("pairing.wait", minutes=texts.count("minutes", outcome.wait_minutes))).message()
 
 
 def _titled(project: Project) -> Page:

@@ -22,6 +22,7 @@ WHEN = {
     "ended": "What a code message becomes",
     "offer": "The code does not come by itself",
     "locked": "Too many wrong codes",
+    "pairing": "A pairing code that is none",
     "report": "“It wasn't me”, and wanting nothing more",
     "dead": "A link or button that does nothing any more",
     "popup": "Popups",

@@ -15,6 +15,7 @@ from otp.model import (
     Cause,
     Code,
     CodeTerms,
+    Context,
     Delivery,
     DeliveryState,
     Ending,
@@ -84,6 +85,7 @@ async def claim(
     cause: Cause,
     request: Request | None = None,
     code: Code | None = None,
+    context: Context | None = None,
 ) -> Claim:
     """Wish for a code message to a subscriber, if the limits have room for it: a new code, or `code` once more."""
     under_way = await settle_orphan(tx, rules, await tx.under_way(sub.id, terms.purpose))
@@ -95,7 +97,7 @@ async def claim(
     wait = await room(tx, rules.policy, sub, cause)
     if wait is not None:
         return NoRoom(wait)
-    delivery = _new_delivery(tx.now, rules, sub, terms, cause, request, code)
+    delivery = _new_delivery(tx.now, rules, sub, terms, cause, request, code, context)
     if not await tx.claim(delivery):
         other = await tx.under_way(sub.id, terms.purpose)
         return Busy(other or delivery)
@@ -117,6 +119,7 @@ def _new_delivery(
     cause: Cause,
     request: Request | None,
     code: Code | None,
+    context: Context | None,
 ) -> Delivery:
     by = code.expires_at if code is not None and request is None and by_tap(cause) else now + SEND_PATIENCE_MS
     return Delivery(
@@ -137,6 +140,7 @@ def _new_delivery(
         due_at=now,
         give_up_at=request.expires_at if request else by,
         attempted_at=None,
+        context=request.context if request else context,
     )
 
 

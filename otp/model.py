@@ -155,6 +155,33 @@ class CodeTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class Context:
+    """Who is asking, in the site's words; shown to the person, erased with the request, in no log."""
+
+    ip: str | None = None
+    location: str | None = None
+    device: str | None = None
+    action: str | None = None
+    amount: str | None = None
+
+    def line(self) -> str:
+        """In one line: "Sign in · Chrome on Windows · Kazan (203.0.113.7)"; empty when nothing was said."""
+        parts = [part for part in (self.action, self.amount, self.device, self.location) if part]
+        return " ".join([*([" · ".join(parts)] if parts else []), *([f"({self.ip})"] if self.ip else [])])
+
+    def __repr__(self) -> str:
+        return "Context()"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The number on the site's screen, and the three among which the person chooses, always in this order."""
+
+    number: str
+    choice: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CodeSeed:
     """All that is stored of a code's digits: they are derived from it under a secret key (`otp.codes`)."""
 
@@ -183,6 +210,10 @@ class Request:
     """Known once the code was delivered."""
     reported: bool = False
     """The person said that it was not them."""
+    context: Context | None = None
+    match: Match | None = None
+    """When set, only the right number is consent."""
+    pairing_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +252,7 @@ class Delivery:
     give_up_at: int
     """No attempt begins at or after this time."""
     attempted_at: int | None
+    context: Context | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,21 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class WrongNumber:
+    """Not the number on the site's screen: the request is cancelled for ever."""
+
+    project: Project
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class NoSuchPairing:
+    """No request waits under what was typed. `wait_minutes` when there were too many tries."""
+
+    wait_minutes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TooLate:
     """Nothing to cancel: the code is being handed over."""
 
@@ -157,6 +172,7 @@ class Unwanted:
 Opening = Repeated | Dead | Asked | MustUnlock | Coming | Offered | Unwanted
 Pressing = (
     Opening
+    | WrongNumber
     | NotYours
     | Cancelled
     | TooLate

@@ -250,6 +250,18 @@ class Tx(Protocol):
         """A request, locked against other transactions until this one ends."""
         ...
 
+    async def request_by_pairing(self, pairing_code: str) -> str | None:
+        """The id of the pending request of a pairing code, while its link lives."""
+        ...
+
+    async def miss_pairing(self, miss_id: str, person: Person) -> None:
+        """Note that a person typed a pairing code that is none."""
+        ...
+
+    async def pairing_misses(self, person: Person, since: int) -> list[int]:
+        """When a person typed wrong pairing codes."""
+        ...
+
     async def bind(self, request_id: str, person: Person) -> bool:
         """Guarded: tie a pending request to the person, unless it is tied to another one."""
         ...

@@ -18,7 +18,7 @@ KEY_CHARACTERS: Final = 40
 """238 random bits."""
 CONFIGURED_PROJECT: Final = "00000000-0000-4000-8000-000000000001"
 """The fixed identity of the one project that settings may describe."""
-_BIDI_OVERRIDES: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+BIDI_OVERRIDES: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class ProjectNotFound(Exception):
@@ -42,7 +42,7 @@ def checked_text(field: str, value: str, longest: int, *, required: bool) -> str
         raise InvalidField(field, f"must not be empty (1 to {longest} characters)")
     if len(value) > longest:
         raise InvalidField(field, f"must have at most {longest} characters, has {len(value)}")
-    if any(unicodedata.category(ch) in ("Cc", "Cs", "Zl", "Zp") or ch in _BIDI_OVERRIDES for ch in value):
+    if any(unicodedata.category(ch) in ("Cc", "Cs", "Zl", "Zp") or ch in BIDI_OVERRIDES for ch in value):
         raise InvalidField(
             field, "must not hold control characters, line breaks or bidirectional override characters"
         )

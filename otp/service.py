@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from otp import codes
+from otp import codes, pairing
 from otp.courier import Courier
 from otp.delivery import Busy, NoRoom, Rules, TooMany, claim
 from otp.errors import (
@@ -34,9 +34,11 @@ from otp.model import (
     Channel,
     Code,
     CodeTerms,
+    Context,
     Delivery,
     DeliveryState,
     Ending,
+    Match,
     Refusal,
     Request,
     RequestStatus,
@@ -51,8 +53,11 @@ from otp.policy import (
     Policy,
     whole_seconds,
 )
-from otp.ports import Store, Tx
+from otp.ports import Randomness, Store, Tx
 
+MATCH_CHOICES: Final = 3
+MATCH_NUMBERS: Final = 90
+"""The two-digit numbers from 10 to 99."""
 REQUEST_ID_LENGTH: Final = 16
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9]{16}", re.ASCII)
 
@@ -115,7 +120,15 @@ class OtpService:
         key_hash = codes.key_hash(api_key)
         return await self._store.read(lambda tx: tx.caller(key_hash))
 
-    async def request(self, caller: Caller, channel: Channel | None, terms: CodeTerms) -> NewRequest:
+    async def request(
+        self,
+        caller: Caller,
+        channel: Channel | None,
+        terms: CodeTerms,
+        context: Context | None = None,
+        *,
+        match: bool = False,
+    ) -> NewRequest:
         """Create a request. Raises `ChannelUnavailable`, `MessengerUnavailable`."""
         bots = self._links(channel)
 
@@ -133,6 +146,9 @@ class OtpService:
                 finished_at=None,
                 bound_to=None,
                 subscriber_id=None,
+                context=context,
+                match=new_match(self._rules.randomness) if match else None,
+                pairing_code=pairing.new_code(self._rules.randomness),
             )
             await tx.add_request(request)
             tx.emit(RequestCreated(request))
@@ -167,7 +183,13 @@ class OtpService:
         return await self._store.read(work)
 
     async def send(
-        self, caller: Caller, subscriber_id: str, terms: CodeTerms, *, reuse: bool = False
+        self,
+        caller: Caller,
+        subscriber_id: str,
+        terms: CodeTerms,
+        context: Context | None = None,
+        *,
+        reuse: bool = False,
     ) -> tuple[int, bool]:
         """Send a code to a subscriber; the seconds it lives, once the messenger took the message, and if it is the old one.
 
@@ -186,7 +208,8 @@ class OtpService:
             code = await tx.code(sub.id, terms.purpose) if reuse else None
             if code is not None and self._rules.keys.digits(code.seed) is None:
                 code = None
-            claimed = await claim(tx, self._rules, sub, code.terms if code else terms, Cause.SEND, code=code)
+            wanted = code.terms if code else terms
+            claimed = await claim(tx, self._rules, sub, wanted, Cause.SEND, code=code, context=context)
             return self._claimed(tx.now, claimed)
 
         claimed = await self._store.write(work)
@@ -271,6 +294,17 @@ class OtpService:
         await tx.kill_codes(sub.id, Ending.WITHDRAWN)
         if await tx.lock(sub.id):
             tx.emit(Locked(sub))
+
+
+def new_match(randomness: Randomness) -> Match:
+    """Three different numbers from 10 to 99, one of which is the right one: drawn alike, so that none stands out."""
+    drawn: list[str] = []
+    while len(drawn) < MATCH_CHOICES:
+        byte = randomness.bytes(1)[0]
+        if byte < MATCH_NUMBERS * 2 and (number := str(10 + byte % MATCH_NUMBERS)) not in drawn:
+            drawn.append(number)
+    # The first drawn is the right one; sorted, its place tells nothing, and the order is the same at every look.
+    return Match(drawn[0], tuple(sorted(drawn)))
 
 
 async def own_request(tx: Tx, caller: Caller, request_id: str) -> Request | None:

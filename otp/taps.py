@@ -46,6 +46,7 @@ from otp.outcomes import (
     Dead,
     Hurdle,
     MustUnlock,
+    NoSuchPairing,
     NotYours,
     Offered,
     Opening,
@@ -56,8 +57,10 @@ from otp.outcomes import (
     Unlocked,
     Unusable,
     Unwanted,
+    WrongNumber,
 )
-from otp.policy import whole_minutes
+from otp.pairing import MISS_WINDOW_MS, MOST_MISSES
+from otp.policy import wait_for_room, whole_minutes
 from otp.ports import Store, Tx, Work
 from otp.service import REQUEST_ID, is_forgotten
 
@@ -125,18 +128,55 @@ class Taps:
         """Consent: "Get the code" was pressed."""
 
         async def act(tx: Tx, request: Request, project: Project) -> Pressing:
-            await tx.refuse(update.person, request.project_id, request.mode, refused=False)
-            sub = await self._subscribed(tx, request, update)
-            return await self._first_code(tx, request, project, sub, Cause.CONSENT)
+            if request.match is not None:
+                return NotYours()  # no message of ours has this button for such a request
+            return await self._consented(tx, update, request, project)
 
         return await self._pressed(update, request_id, act)
+
+    async def choose(self, update: Update, request_id: str, number: str) -> Pressing:
+        """One of three numbers was pressed: the one on the site's screen is consent, another one ends the request."""
+
+        async def act(tx: Tx, request: Request, project: Project) -> Pressing:
+            if request.match is None or number not in request.match.choice:
+                return NotYours()
+            if request.bound_to is None and number != request.match.number:
+                await finish(tx, request, RequestStatus.CANCELLED)
+                return WrongNumber(project, request)
+            return await self._consented(tx, update, request, project)
+
+        return await self._pressed(update, request_id, act)
+
+    async def pair(self, update: Update, pairing_code: str, *, counts: bool) -> Opening | NoSuchPairing:
+        """A pairing code was typed. `counts`: a wrong one is one of the few that a person may try in an hour."""
+
+        async def work(tx: Tx) -> Opening | NoSuchPairing:
+            missed = await tx.pairing_misses(update.person, tx.now - MISS_WINDOW_MS)
+            wait = wait_for_room(missed, limit=MOST_MISSES, window_ms=MISS_WINDOW_MS, now=tx.now)
+            if wait is not None:
+                return NoSuchPairing(whole_minutes(wait))
+            request_id = await tx.request_by_pairing(pairing_code)
+            if request_id is not None:
+                return await self.opened(tx, update, request_id)
+            if counts:
+                await tx.miss_pairing(self._rules.randomness.uuid(), update.person)
+            return NoSuchPairing()
+
+        return await once(self._store, update, work)
+
+    async def _consented(self, tx: Tx, update: Update, request: Request, project: Project) -> Opening:
+        """Subscribe and bring the code."""
+        await tx.refuse(update.person, request.project_id, request.mode, refused=False)
+        sub = await self._subscribed(tx, request, update)
+        return await self._first_code(tx, request, project, sub, Cause.CONSENT)
 
     async def again(self, update: Update, request_id: str) -> Pressing:
         """The person pressed "Send again"."""
 
         async def act(tx: Tx, request: Request, project: Project) -> Pressing:
             sub = await tx.subscriber_of(request.project_id, request.mode, update.person)
-            if sub is None or not sub.subscribed:
+            unasked = request.match is not None and request.bound_to is None
+            if sub is None or not sub.subscribed or unasked:
                 return await self._ask(tx, request, project, update.person)
             return await self._code(tx, request, project, sub, Cause.AGAIN)
 
@@ -272,6 +312,13 @@ class Taps:
         self, tx: Tx, request: Request, project: Project, sub: Subscriber, cause: Cause
     ) -> Opening:
         """One act, at most one message: once a delivery of this request had its outcome, only "Send again" sends."""
+        if (
+            request.match is not None
+            and cause is not Cause.CONSENT
+            and request.bound_to is None
+            and not sub.locked
+        ):
+            return await self._ask(tx, request, project, sub.person)
         earlier = await tx.request_deliveries(request.id)
         if any(delivery.state in UNDER_WAY for delivery in earlier):
             return Coming(project, cause, fresh=False)
@@ -282,7 +329,8 @@ class Taps:
     async def _code(
         self, tx: Tx, request: Request, project: Project, sub: Subscriber, cause: Cause
     ) -> Opening:
-        if not await tx.bind(request.id, sub.person):
+        asked_first = request.match is not None and request.bound_to is None and cause is not Cause.CONSENT
+        if not asked_first and not await tx.bind(request.id, sub.person):
             return Dead(Unusable.USED)
         if sub.locked:
             message = await note_message(tx, self._rules, sub.person, MessageKind.UNLOCK, request.id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from otp.model import (
@@ -11,10 +13,12 @@ from otp.model import (
     Code,
     CodeSeed,
     CodeTerms,
+    Context,
     Delivery,
     DeliveryState,
     Ending,
     Job,
+    Match,
     Mode,
     Person,
     Project,
@@ -32,12 +36,12 @@ SUBSCRIBER = "id, project_id, mode, address, language, subscribed, wrong_guesses
 TERMS = "purpose, ttl_minutes, max_attempts, code_length"
 REQUEST = (
     f"id, project_id, mode, channel, {TERMS}, status, created_at, expires_at, finished_at, bound_to, "
-    "subscriber_id, reported"
+    "subscriber_id, reported, context, match_number, match_choice, pairing_code"
 )
 CODE = f"id, subscriber_id, request_id, {TERMS}, seed, key_id, attempts, expires_at"
 DELIVERY = (
     f"id, project_id, subscriber_id, address, request_id, cause, {TERMS}, seed, key_id, code_id, reuses, "
-    "state, refusal, tries, claimed_at, due_at, give_up_at, attempted_at"
+    "state, refusal, tries, claimed_at, due_at, give_up_at, attempted_at, context"
 )
 JOB = "kind, subject, due_at, attempts, owner"
 
@@ -66,6 +70,16 @@ def terms(row: Row) -> CodeTerms:
     return CodeTerms(row["purpose"], row["ttl_minutes"], row["max_attempts"], row["code_length"])
 
 
+def context(row: Row) -> Context | None:
+    """Who was asking, where that was said."""
+    return Context(**json.loads(row["context"])) if row["context"] else None
+
+
+def context_text(value: Context | None) -> str | None:
+    """The same, as it is stored."""
+    return json.dumps({name: text for name, text in asdict(value).items() if text}) if value else None
+
+
 def seed(row: Row) -> CodeSeed:
     """The seed of a code or a delivery."""
     return CodeSeed(bytes(row["seed"]), row["key_id"], row["code_length"])
@@ -86,6 +100,11 @@ def request(row: Row) -> Request:
         bound_to=Person.at(row["bound_to"]) if row["bound_to"] else None,
         subscriber_id=row["subscriber_id"],
         reported=bool(row["reported"]),
+        context=context(row),
+        match=Match(row["match_number"], tuple(row["match_choice"].split(",")))
+        if row["match_number"]
+        else None,
+        pairing_code=row["pairing_code"],
     )
 
 
@@ -122,6 +141,7 @@ def delivery(row: Row) -> Delivery:
         due_at=row["due_at"],
         give_up_at=row["give_up_at"],
         attempted_at=row["attempted_at"],
+        context=context(row),
     )
 
 

@@ -31,7 +31,7 @@ from otp.model import (
     ShownCode,
     Subscriber,
 )
-from otp.policy import REQUEST_GRACE_MS, REQUEST_KEPT_MS, REQUEST_LIFE_MS, UPDATE_KEYS_KEPT_MS
+from otp.policy import HOUR_MS, REQUEST_GRACE_MS, REQUEST_KEPT_MS, REQUEST_LIFE_MS, UPDATE_KEYS_KEPT_MS
 from storage import rows
 from storage.rows import CODE, DELIVERY, JOB, PROJECT, REQUEST, SUBSCRIBER, Row
 
@@ -343,7 +343,8 @@ class SqlTx(ABC):
     async def add_request(self, request: Request) -> None:
         await self.rows(
             "INSERT INTO requests (id, project_id, mode, channel, purpose, ttl_minutes, max_attempts, code_length, "
-            "status, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            "status, created_at, expires_at, context, match_number, match_choice, pairing_code) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
             request.id,
             request.project_id,
             request.mode,
@@ -355,11 +356,39 @@ class SqlTx(ABC):
             request.status,
             request.created_at,
             request.expires_at,
+            rows.context_text(request.context),
+            request.match.number if request.match else None,
+            ",".join(request.match.choice) if request.match else None,
+            request.pairing_code,
         )
 
     async def request(self, request_id: str) -> Request | None:
         row = await self._one(f"SELECT {REQUEST} FROM requests WHERE id = $1 {self.LOCKED}", request_id)
         return rows.request(row) if row else None
+
+    async def request_by_pairing(self, pairing_code: str) -> str | None:
+        row = await self._one(
+            "SELECT id FROM requests WHERE pairing_code = $1 AND status = 'pending' AND expires_at > $2",
+            pairing_code,
+            self.now,
+        )
+        return str(row["id"]) if row else None
+
+    async def miss_pairing(self, miss_id: str, person: Person) -> None:
+        await self.rows(
+            "INSERT INTO pairing_misses (id, address, missed_at) VALUES ($1, $2, $3)",
+            miss_id,
+            person.address,
+            self.now,
+        )
+
+    async def pairing_misses(self, person: Person, since: int) -> list[int]:
+        found = await self.rows(
+            "SELECT missed_at FROM pairing_misses WHERE address = $1 AND missed_at > $2",
+            person.address,
+            since,
+        )
+        return [int(row["missed_at"]) for row in found]
 
     async def bind(self, request_id: str, person: Person) -> bool:
         return await self._did(
@@ -401,8 +430,9 @@ class SqlTx(ABC):
     async def claim(self, delivery: Delivery) -> bool:
         return await self._did(
             "INSERT INTO deliveries (id, project_id, subscriber_id, address, request_id, cause, purpose, ttl_minutes, "
-            "max_attempts, code_length, seed, key_id, code_id, reuses, state, tries, claimed_at, due_at, give_up_at) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'claimed', 0, $15, $16, $17) "
+            "max_attempts, code_length, seed, key_id, code_id, reuses, state, tries, claimed_at, due_at, give_up_at, "
+            "context) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'claimed', 0, $15, $16, $17, $18) "
             "ON CONFLICT DO NOTHING RETURNING id",
             delivery.id,
             delivery.project_id,
@@ -421,6 +451,7 @@ class SqlTx(ABC):
             delivery.claimed_at,
             delivery.due_at,
             delivery.give_up_at,
+            rows.context_text(delivery.context),
         )
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
@@ -627,5 +658,6 @@ _OVER = (
     (_rows_over("messages", "id", "created_at"), UPDATE_KEYS_KEPT_MS),
     (_rows_over("deliveries", "id", "settled_at"), UPDATE_KEYS_KEPT_MS),
     (_rows_over("api_keys", "hash", "ends_at"), 0),
+    (_rows_over("pairing_misses", "id", "missed_at"), HOUR_MS),
 )
 """What is removed, how long after which time. Deliveries outlive every send window (at most 24 hours)."""

@@ -293,6 +293,44 @@ async def test_it_was_not_me(run: Running, channel: str) -> None:
     assert (await run.status(request))["status"] == "sent"
 
 
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_the_number_on_the_screen(run: Running, channel: str) -> None:
+    """Three numbers and Cancel; the right one brings the code; who is asking stands in question and code."""
+    person = run.someone(channel)
+    context = {"action": "Sign in", "device": "Chrome on Windows", "ip": "203.0.113.7"}
+    request = await run.request(match=True, context=context)
+    await person.open(link(request, channel))
+    assert "Sign in · Chrome on Windows (203.0.113.7)" in person.last.split("\n")
+    assert len(person.labels) == 4
+    await person.press(request["match_number"])
+    assert (await run.status(request))["status"] == "sent"
+    assert "Sign in · Chrome on Windows (203.0.113.7)" in person.last.split("\n")
+    request = await run.request(match=True)
+    await person.say(f"otp_{request['request_id']}")
+    wrong = next(
+        label
+        for label in person.labels
+        if re.fullmatch("[0-9]{2}", label) and label != request["match_number"]
+    )
+    await person.press(wrong)
+    assert "fraud" in person.last
+    assert await run.status(request) == {"status": "cancelled"}
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_a_pairing_code_is_typed(run: Running, channel: str) -> None:
+    """After a bare start, the code on the site's screen is enough; a wrong one is told, a word gets the help."""
+    person, request = run.someone(channel), await run.request()
+    await person.say("/start")
+    assert "ABCD-1234" in person.last
+    await person.say("0000-0000" if request["pairing_code"] != "0000-0000" else "0000-0001")
+    assert "no such code" in person.last
+    await person.say("HEYTHERE")
+    assert "one-time codes" in person.last
+    await person.say(request["pairing_code"].lower())
+    assert "Get the code" in person.labels
+
+
 async def test_a_group_hears_nothing(run: Running) -> None:
     """Outside a private dialog the bot is silent, and no button works."""
     before = len(run.demo.telegram.calls)

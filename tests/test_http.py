@@ -188,6 +188,15 @@ async def test_the_largest_body(run: Running, size: int, status: int, chunked: b
         ("request", {"max_attempts": 11}, "max_attempts"),
         ("request", {"code_length": True}, "code_length"),
         ("request", {"foo": 1}, "foo"),
+        ("request", {"match": 1}, "match"),
+        ("send", {"subscriber_id": NOBODY, "reuse": "true"}, "reuse"),
+        ("request", {"context": None}, "context"),
+        ("request", {"context": {"ip": "300.1.1.1"}}, "context.ip"),
+        ("request", {"context": {"action": ""}}, "context.action"),
+        ("request", {"context": {"action": "a\nb"}}, "context.action"),
+        ("request", {"context": {"device": "\u202ex"}}, "context.device"),
+        ("send", {"subscriber_id": NOBODY, "context": {"amount": "x" * 65}}, "context.amount"),
+        ("request", {"context": {"user": "x"}}, "context.user"),
     ],
 )
 async def test_fields_that_are_not_valid(run: Running, path: str, body: dict[str, Any], field: str) -> None:
@@ -229,8 +238,10 @@ async def test_links(run: Running) -> None:
     both = await run.request()
     request_id = both["request_id"]
     assert re.fullmatch(r"[A-Za-z0-9]{16}", request_id)
+    assert re.fullmatch(r"[0-9A-Z]{4}-[0-9A-Z]{4}", both["pairing_code"])
     assert both == {
         "request_id": request_id,
+        "pairing_code": both["pairing_code"],
         "telegram_link": f"https://t.me/tapcode_demo_bot?start=otp_{request_id}",
         "max_link": f"https://max.ru/id700000000001_bot?start=otp_{request_id}",
         "expires_in": 900,

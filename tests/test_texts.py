@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -24,6 +25,7 @@ from otp.model import (
     Delivery,
     DeliveryState,
     Ending,
+    Match,
     MessageKind,
     Mode,
     Parcel,
@@ -40,11 +42,13 @@ from otp.outcomes import (
     Coming,
     Hurdle,
     MustUnlock,
+    NoSuchPairing,
     Offered,
     Reported,
     Subscriptions,
     Unusable,
     Unwanted,
+    WrongNumber,
 )
 
 LONG = Project("p" * 36, "Ж" * 199 + "\U0001f600", "d" * 999 + "\U0001f600", True)
@@ -108,6 +112,11 @@ def every_message(texts: Texts, project: Project) -> Iterator[tuple[str, Message
     yield "cancelled", phrases.cancelled(texts, Cancelled(project, REQUEST))
     yield "reported", phrases.reported(texts, Reported(project, SUB.id))
     yield "refusing", phrases.refusing(texts, project)
+    yield "wrong number", phrases.wrong_number(texts, WrongNumber(project, REQUEST))
+    matched = replace(REQUEST, match=Match("42", ("17", "42", "93")))
+    yield "match", phrases.question(texts, Asked(project, matched, NOTE))
+    yield "pairing", phrases.no_such_pairing(texts, NoSuchPairing())
+    yield "pairing, wait", phrases.no_such_pairing(texts, NoSuchPairing(59))
     yield "unwanted", phrases.unwanted(texts, Unwanted(project, REQUEST, NOTE))
     for ending in Ending:
         yield f"ended {ending}", phrases.ended(texts, project, ending)
