@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from config import VERSION
 from config.arguments import as_command, confirmed, parser, show
-from config.process import EXIT_BUSY, EXIT_CONFIG, EXIT_STORE, Server, StartError, take_over_loop
+from config.process import (
+    EXIT_BUSY,
+    EXIT_CONFIG,
+    EXIT_STORE,
+    Server,
+    StartError,
+    raise_file_limit,
+    take_over_loop,
+)
 from config.settings import Settings, SettingsError, defaults_but, load
 
 if TYPE_CHECKING:
@@ -114,14 +122,21 @@ def _revealed(value: SecretStr | None) -> str | None:
 
 def webhook_secrets(settings: Settings, channel: Channel) -> list[str]:
     """The secrets that a channel's webhook accepts; the first one is registered. None at all without any key."""
-    from otp.codes import KeyRing, fingerprint
+    from otp.codes import KeyRing
 
     given = _revealed(getattr(settings, f"{channel}_webhook_secret"))
     if given is not None:
         return [given]
-    token = _revealed(getattr(settings, f"{channel}_bot_token")) or ""
-    bot = token.partition(":")[0] if channel == "telegram" else fingerprint([token])
+    bot = bot_identity(settings, channel)
     return KeyRing(settings.keys).webhook_secrets(channel, bot) if settings.keys else []
+
+
+def bot_identity(settings: Settings, channel: Channel) -> str:
+    """What tells one bot from another: Telegram's numeric id, which stands in the token, or the token's fingerprint."""
+    from otp.codes import fingerprint
+
+    token = _revealed(getattr(settings, f"{channel}_bot_token")) or ""
+    return token.partition(":")[0] if channel == "telegram" else fingerprint([token])
 
 
 def make_registration(settings: Settings, store: Store, skins: Mapping[Channel, Skin]) -> Registration:
@@ -135,7 +150,10 @@ def make_registration(settings: Settings, store: Store, skins: Mapping[Channel, 
             targets[channel] = Wanted(f"{settings.public_url}/webhooks/{channel}", secrets[0])
     given = {channel: getattr(settings, f"{channel}_bot_username") for channel in skins}
     usernames = {channel: name for channel, name in given.items() if name}
-    return Registration(skins, store, targets, usernames, automatic=settings.registers_webhooks)
+    identities = {channel: bot_identity(settings, channel) for channel in skins}
+    return Registration(
+        skins, store, targets, usernames, identities=identities, automatic=settings.registers_webhooks
+    )
 
 
 def make_policy(settings: Settings) -> Policy:
@@ -215,7 +233,12 @@ def build_app(
 def _failed(error: BaseException) -> None:
     import structlog
 
-    structlog.get_logger().error("background.failed", exc_info=error)
+    from otp.errors import StorageUnavailable
+
+    if isinstance(error, StorageUnavailable):
+        structlog.get_logger().warning("storage.unavailable", exc_info=error)
+    else:
+        structlog.get_logger().error("background.failed", exc_info=error)
 
 
 def _readiness(settings: Settings, registration: Registration) -> dict[str, Any]:
@@ -462,6 +485,7 @@ def _run_server(real: bool) -> int:
 
     quiet = not real and "log_level" not in settings.model_fields_set
     configure("warning" if quiet else settings.log_level, settings.log_format, settings.secrets)
+    raise_file_limit()
     asyncio.run(serve(settings) if real else sandbox(settings))
     return 0
 

@@ -112,6 +112,7 @@ def frame(randomness: Randomness) -> Middleware:
         if request.path.startswith("/v1"):
             answer.headers["Cache-Control"] = "no-store"
         answer.headers["X-Content-Type-Options"] = "nosniff"
+        answer.headers["Server"] = "tapcode"
         log.info(
             "http.request",
             method=request.method,

@@ -28,7 +28,7 @@ class InvalidFields(Exception):
 
 
 async def read_limited(request: web.Request, largest: int) -> bytes | None:
-    """A body of at most `largest` bytes, within the time for it; None when it is larger or too slow."""
+    """A body of at most `largest` bytes, within the time for it; None when it is larger, too slow or cut off."""
     if request.content_length is not None and request.content_length > largest:
         return None
     body = bytearray()
@@ -38,8 +38,8 @@ async def read_limited(request: web.Request, largest: int) -> bytes | None:
                 body += chunk
                 if len(body) > largest:
                     return None
-    except TimeoutError:
-        return None
+    except (TimeoutError, ConnectionError, ClientPayloadError, HttpProcessingError, web.RequestPayloadError):
+        return None  # too slow, cut off or badly framed: it is not coming any more
     return bytes(body)
 
 
@@ -49,6 +49,10 @@ async def json_object(request: web.Request, *, optional: bool) -> dict[str, Any]
         if optional:
             return {}
         raise Problem("malformed_json", "The body is empty; a JSON object is needed.")
+    if optional and not request.headers.get("Content-Type") and request.content_length is None:
+        if not await _read(request):
+            return {}
+        raise Problem("unsupported_media_type", "The body must be application/json in UTF-8, not compressed.")
     if request.body_exists or not optional:
         _check_media_type(request)
     body = await _read(request)
@@ -72,14 +76,11 @@ def _check_media_type(request: web.Request) -> None:
 
 
 async def _read(request: web.Request) -> bytes:
-    try:
-        body = await read_limited(request, LARGEST_BODY)
-    except (ClientPayloadError, HttpProcessingError, web.RequestPayloadError):
-        raise Problem("malformed_json", "The body could not be read.", close=True) from None
+    body = await read_limited(request, LARGEST_BODY)
     if body is not None:
         return body
     if request.content.total_bytes <= LARGEST_BODY and (request.content_length or 0) <= LARGEST_BODY:
-        raise Problem("malformed_json", "The body did not arrive in time.", close=True)
+        raise Problem("malformed_json", "The body did not arrive, or not in time.", close=True)
     raise Problem("body_too_large", f"The body may have at most {LARGEST_BODY} bytes.", close=True)
 
 

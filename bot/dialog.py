@@ -43,7 +43,7 @@ from otp.taps import Taps, Update
 
 PREFIX: Final = "otp_"
 _TYPED: Final = re.compile(
-    r"(?:https?://\S+[?&](?:start|startapp)=)?(?P<prefix>otp_)(?P<id>[A-Za-z0-9_-]*)(?:&\S*)?",
+    r"(?:(?:https?://|t\.me/|max\.ru/)\S+[?&](?:start|startapp)=)?(?P<prefix>otp_)(?P<id>[A-Za-z0-9_-]*)(?:&\S*)?",
     re.ASCII | re.IGNORECASE,
 )
 _SUBJECT: Final = re.compile(r"[A-Za-z0-9:-]{1,60}", re.ASCII)
@@ -125,6 +125,8 @@ class Dialog:
                 return [Say(note, _with_buttons(texts, outcome), counts=False)]
             case Dead(why):
                 return self._sentence(update, phrases.dead(texts, why))
+            case Coming(fresh=False):
+                return self._sentence(update, Message(texts("popup.coming")))
             case _:
                 return []
 
@@ -256,6 +258,8 @@ def _not_done(event: Pressed, texts: Texts, outcome: NotYours | TryLater | TooLa
             return Answer(event, texts("popup.too_late"), None)
         case Ended(project, ending):
             return Answer(event, texts(f"ended.{ending}"), phrases.ended(texts, project, ending))
+        case Dead(Unusable.PAUSED):  # it may go on: the message keeps its buttons
+            return Answer(event, texts("dead.paused"), None)
         case Dead(why):
             return Answer(event, texts(f"dead.{why}"), phrases.dead(texts, why))
 

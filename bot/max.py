@@ -9,16 +9,17 @@ from http import HTTPStatus
 from typing import Any, Final, cast
 
 import aiohttp
-from aiohttp import ClientConnectorError, ClientTimeout, ConnectionTimeoutError
+from aiohttp import ClientConnectorError, ClientTimeout, ConnectionTimeoutError, TCPConnector
 from maxapi import Bot
 from maxapi.client import DefaultConnectionProperties
+from maxapi.client.ssl import create_default_ssl_context
 from maxapi.enums.http_method import HTTPMethod
 from maxapi.exceptions.base import MaxError
 from maxapi.exceptions.max import InvalidToken, MaxApiError
 
 from bot.events import Event, Left, Opened, Pressed, Said, language_of, user_id_of
 from bot.messages import Button, Copy, Message, Press
-from bot.messenger import Hook, MessengerError
+from bot.messenger import Hook, MessengerError, checked_name, is_message_id
 from otp.model import Channel, Person, Refusal
 from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
 from otp.taps import Update
@@ -39,8 +40,10 @@ class MaxSkin:
 
     def __init__(self, token: str, api_url: str, proxy: str | None = None) -> None:
         """The library brings its own TLS roots: MAX's chain ends in a CA that systems do not ship."""
+        # Not bounded here: a code must not wait for a connection behind answers and edits that hang.
+        self._connector = TCPConnector(ssl=create_default_ssl_context(), limit=0)
         connection = DefaultConnectionProperties(
-            timeout=CALL_SECONDS, sock_connect=CONNECT_SECONDS, max_retries=0
+            timeout=CALL_SECONDS, sock_connect=CONNECT_SECONDS, max_retries=0, connector=self._connector
         )
         self._bot = Bot(token, auto_requests=False, default_connection=connection)
         self._bot.set_api_url(api_url)
@@ -61,7 +64,7 @@ class MaxSkin:
             message_id = answer["message"]["body"]["mid"]
         except Exception as error:  # noqa: BLE001  # whatever the library makes of an answer, the message may be out
             return outcome_of(error)
-        return Accepted(message_id) if isinstance(message_id, str) and message_id else Unknown()
+        return Accepted(message_id) if is_message_id(message_id) else Unknown()
 
     async def answer(self, pressed: Pressed, popup: str | None, message: Message | None) -> None:
         body: dict[str, Any] = {}
@@ -94,10 +97,7 @@ class MaxSkin:
         return Accepted(message_id) if answer.get("success") is True else Refused(Refusal.REJECTED)
 
     async def username(self) -> str:
-        name = (await self._call(HTTPMethod.GET, "/me")).get("username")
-        if not isinstance(name, str) or not name:
-            raise MessengerError("the bot has no user name")
-        return name
+        return checked_name((await self._call(HTTPMethod.GET, "/me")).get("username"))
 
     async def hooks(self) -> Sequence[Hook]:
         found = (await self._call(HTTPMethod.GET, "/subscriptions")).get("subscriptions")
@@ -117,6 +117,7 @@ class MaxSkin:
 
     async def close(self) -> None:
         await self._bot.close_session()
+        await self._connector.close()
 
     async def _call(self, method: HTTPMethod, path: str, **content: Any) -> dict[str, Any]:
         try:
@@ -258,7 +259,7 @@ def _callback(update: Mapping[str, Any], _body: bytes) -> Event | None:
     return Pressed(
         found,
         callback["callback_id"],
-        mid if isinstance(mid, str) else None,
+        mid if is_message_id(mid) else None,
         data if isinstance(data, str) else "",
     )
 

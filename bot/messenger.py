@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol, TypeGuard
 
 from bot.events import Event, Pressed
 from bot.messages import Message
@@ -20,6 +21,22 @@ class MessengerError(Exception):
         self.reason = reason
         self.unauthorized = unauthorized
         """The messenger does not know the token."""
+
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_]{3,64}", re.ASCII)
+_MESSAGE_ID: Final = re.compile(r"[!-~]{1,256}", re.ASCII)
+
+
+def checked_name(name: object) -> str:
+    """A bot's user name that fits into links. Raises `MessengerError`."""
+    if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+        raise MessengerError("the bot has no user name")
+    return name
+
+
+def is_message_id(value: object) -> TypeGuard[str]:
+    """Whether this is an id of a message that can be stored and sent back."""
+    return isinstance(value, str) and _MESSAGE_ID.fullmatch(value) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,14 +64,20 @@ class Registration:
         targets: Mapping[Channel, Wanted],
         usernames: Mapping[Channel, str],
         *,
+        identities: Mapping[Channel, str],
         automatic: bool,
     ) -> None:
-        """`targets`: where updates go; `usernames`: those given by settings; `automatic`: keep webhooks registered."""
+        """What is known beforehand.
+
+        `targets`: where updates go; `usernames`: those given by settings; `identities`: tell one bot from another, by
+        its token; `automatic`: keep webhooks registered.
+        """
         self._skins = skins
         self._store = store
         self._targets = targets
         self._given = usernames
         self._automatic = automatic
+        self._identities = identities
         self.channels = {channel: ChannelInfo(usernames.get(channel)) for channel in skins}
         for channel in targets if automatic else ():
             self.channels[channel].webhook = "missing"
@@ -80,11 +86,15 @@ class Registration:
         """The bots' user names by channel, None where none is known yet."""
         return {channel: info.username for channel, info in self.channels.items()}
 
+    def _name_fact(self, channel: Channel) -> str:
+        """A name belongs to one bot: with another token the old bot's links would be wrong."""
+        return f"{NAME_FACT}.{self._identities[channel]}"
+
     async def recall(self) -> None:
         """The names remembered from earlier runs."""
         for channel, info in self.channels.items():
             if info.username is None:
-                info.username = await self._store.read(_recalled(channel, NAME_FACT))
+                info.username = await self._store.read(_recalled(channel, self._name_fact(channel)))
 
     async def check(self, channel: Channel) -> bool:
         """Ask who the bot is and restore its webhook. False when the messenger could not be asked."""
@@ -108,7 +118,9 @@ class Registration:
             log.warning("channel.username_differs", channel=skin.channel)
         if name != info.username or skin.channel not in self._given:
             info.username = name
-            await self._store.write(lambda tx: tx.remember(_fact(skin.channel, NAME_FACT), name))
+            await self._store.write(
+                lambda tx: tx.remember(_fact(skin.channel, self._name_fact(skin.channel)), name)
+            )
         info.state, info.detail = State.OK, None
 
     async def _keep_registered(self, skin: Skin, info: ChannelInfo) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -16,8 +17,10 @@ from otp.tasks import Tasks
 
 MOST_PEOPLE: Final = 20_000
 """People whose last minute is remembered."""
-AT_ONCE: Final = 500
+WAITING: Final = 500
 """Replies under way; above it new ones are dropped, never the codes."""
+AT_ONCE: Final = 50
+"""Calls of one messenger for replies that may be open at once."""
 
 
 class ReplyLimit:
@@ -61,7 +64,8 @@ class Replies:
         self._skins = skins
         self._store = store
         self._limit = limit
-        self._tasks = Tasks(failed, AT_ONCE)
+        self._tasks = Tasks(failed, WAITING)
+        self._gates = {channel: asyncio.Semaphore(AT_ONCE) for channel in skins}
 
     @property
     def idle(self) -> bool:
@@ -81,7 +85,8 @@ class Replies:
         skin = self._skins.get(person.channel)
         if skin is None:
             return
-        outcome = await skin.send(person.user_id, reply.message, ATTEMPT_TIMEOUT_MS)
+        async with self._gates[person.channel]:
+            outcome = await skin.send(person.user_id, reply.message, ATTEMPT_TIMEOUT_MS)
         if isinstance(outcome, Accepted):
             message_id = outcome.message_id
             await self._store.write(lambda tx: tx.add_message(reply.note, message_id))
@@ -91,7 +96,8 @@ class Replies:
         skin = self._skins.get(pressed.update.person.channel)
         if skin is None:
             return
-        await skin.answer(pressed, reply.popup, reply.message)
+        async with self._gates[pressed.update.person.channel]:
+            await skin.answer(pressed, reply.popup, reply.message)
         note, message_id = reply.note, pressed.message_id
         if note is not None and message_id is not None:
             await self._store.write(lambda tx: tx.add_message(note, message_id))

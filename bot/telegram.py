@@ -38,7 +38,7 @@ from aiohttp import ClientConnectorError, ClientError, ClientTimeout, Connection
 
 from bot.events import Event, Left, Pressed, Said, language_of, user_id_of
 from bot.messages import Button, Copy, Message, Press
-from bot.messenger import Hook, MessengerError
+from bot.messenger import Hook, MessengerError, checked_name
 from otp.model import Channel, Person, Refusal
 from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
 from otp.taps import Update
@@ -47,6 +47,8 @@ UPDATES: Final = ["message", "callback_query", "my_chat_member"]
 CONNECT_SECONDS: Final = 5
 CALL_SECONDS: Final = 10
 CONNECTIONS: Final = 100
+"""Webhook deliveries that Telegram may have open at once. Our own calls are bounded where they are made, never by a
+pool: a code must not wait for a connection behind answers and edits that hang."""
 _NO_PREVIEW: Final = LinkPreviewOptions(is_disabled=True)
 _CERTAINLY_REFUSED: Final = (
     TelegramBadRequest,
@@ -62,7 +64,7 @@ class _Session(AiohttpSession):
     """aiogram's session with a connect timeout, an HTTP proxy, and no redirects: a redirect would carry the token away."""
 
     def __init__(self, api: TelegramAPIServer, http_proxy: str | None) -> None:
-        super().__init__(api=api, limit=CONNECTIONS, timeout=CALL_SECONDS)
+        super().__init__(api=api, limit=0, timeout=CALL_SECONDS)
         self._http_proxy = http_proxy
 
     async def close(self) -> None:
@@ -153,9 +155,7 @@ class TelegramSkin:
 
     async def username(self) -> str:
         me = await self._call(self._bot.get_me())
-        if not me.username:
-            raise MessengerError("the bot has no user name")
-        return str(me.username)
+        return checked_name(me.username)
 
     async def hooks(self) -> Sequence[Hook]:
         info = await self._call(self._bot.get_webhook_info())

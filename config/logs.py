@@ -7,13 +7,15 @@ message that was sent, the code included.
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import re
 import sys
 from collections.abc import Iterable, MutableMapping
+from contextlib import suppress
 from traceback import extract_tb
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
@@ -99,6 +101,21 @@ def _places(traceback: TracebackType | None) -> str:
     return " < ".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in reversed(frames))
 
 
+class _Patient(io.TextIOBase):
+    """Standard output that never fails: a full disk or a reader that is gone must not fail what is being logged."""
+
+    def write(self, text: str) -> int:
+        """Write, or lose the line."""
+        with suppress(OSError, ValueError):
+            return sys.stdout.write(text)
+        return 0
+
+    def flush(self) -> None:
+        """Flush, if that is possible."""
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+
+
 def configure(level: str, style: str | None, secrets: Iterable[str]) -> None:
     """Set up logging for the whole process. `style` is `json`, `console`, or None: console on a terminal."""
     console = style == "console" or (style is None and sys.stdout.isatty())
@@ -118,10 +135,10 @@ def configure(level: str, style: str | None, secrets: Iterable[str]) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Patient())),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(_Patient())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from otp.delivery import Rules, begin, record, settle_orphan, withdraw
@@ -15,12 +16,14 @@ from otp.errors import StorageUnavailable
 from otp.events import DeliveryClaimed, Event
 from otp.lifecycle import UNDER_WAY
 from otp.model import Cause, Channel, Delivery, DeliveryState, MessageKind, Parcel, Refusal, SentMessage
-from otp.policy import ATTEMPT_TIMEOUT_MS, ORPHAN_MS, SECOND_MS
+from otp.policy import ATTEMPT_TIMEOUT_MS, ORPHAN_MS, SECOND_MS, SEND_PATIENCE_MS
 from otp.ports import Clock, Messenger, Outcome, Store, Tx, Unknown
 from otp.tasks import Tasks
 
 AT_ONCE: Final = 100
-"""Calls of one messenger that may be open at once: a hanging one never takes what the other needs."""
+"""Calls of one messenger that may be open at once for `/send`, and as many for taps: neither waits behind the other."""
+ANSWER_SECONDS: Final = SEND_PATIENCE_MS / SECOND_MS
+"""A caller of `/send` is answered by then, whatever the messenger and the store do."""
 RECOVER_BATCH: Final = 200
 LOOK_AGAIN_MS: Final = 1 * SECOND_MS
 STRANDED_MS: Final = 5 * SECOND_MS
@@ -46,21 +49,25 @@ class Courier:
         self._failed = failed
         self._tasks = Tasks(failed)
         self._carrying: dict[str, asyncio.Task[Delivery | None]] = {}
-        self._gates = {channel: asyncio.Semaphore(AT_ONCE) for channel in messengers}
+        self._gates = {
+            (channel, sends): asyncio.Semaphore(AT_ONCE) for channel in messengers for sends in (True, False)
+        }
         self._closing = asyncio.Event()
 
     def on_event(self, event: Event) -> None:
         """Set out as soon as a claim is committed."""
         if isinstance(event, DeliveryClaimed):
-            self.set_out(event.delivery_id, event.channel)
+            self.set_out(event.delivery_id, event.channel, event.cause)
 
-    def set_out(self, delivery_id: str, channel: Channel) -> asyncio.Task[Delivery | None] | None:
+    def set_out(
+        self, delivery_id: str, channel: Channel, cause: Cause
+    ) -> asyncio.Task[Delivery | None] | None:
         """Carry a delivery, unless that is being done; None while closing, or when its channel is off."""
         if delivery_id in self._carrying:
             return self._carrying[delivery_id]
         if self._closing.is_set() or channel not in self._messengers:
             return None
-        task = self._tasks.start(self._carry(delivery_id, channel))
+        task = self._tasks.start(self._carry(delivery_id, self._gates[channel, cause is Cause.SEND]))
         if task is not None:
             self._carrying[delivery_id] = task
             task.add_done_callback(lambda _: self._carrying.pop(delivery_id, None))
@@ -70,12 +77,17 @@ class Courier:
         """Whether this process has the delivery in its hands."""
         return delivery_id in self._carrying
 
-    async def outcome(self, delivery_id: str, channel: Channel) -> Delivery | None:
-        """The delivery once it is settled. A caller that goes away changes nothing."""
-        task = self.set_out(delivery_id, channel)
-        if task is None:
-            return await self._store.read(lambda tx: tx.delivery(delivery_id))
-        return await asyncio.shield(task)
+    async def outcome(self, claimed: Delivery) -> Delivery | None:
+        """A delivery of `/send` once it is settled, or as it is when the caller must be answered.
+
+        A caller that goes away changes nothing. What was not begun by then is withdrawn: it is answered as not sent.
+        """
+        task = self.set_out(claimed.id, claimed.person.channel, claimed.cause)
+        if task is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    return await asyncio.shield(task)
+        return await self._store.write(lambda tx: _give_up(tx, self._rules, claimed.id))
 
     async def recover(self, *, at_start: bool = False) -> None:
         """Take up what a dead process left: claims are carried, attempts without a result are unknown."""
@@ -84,7 +96,7 @@ class Courier:
         left = await self._store.read(lambda tx: tx.stranded(due_before, now - ORPHAN_MS, RECOVER_BATCH))
         for delivery in left:
             if delivery.state is DeliveryState.CLAIMED:
-                self.set_out(delivery.id, delivery.person.channel)
+                self.set_out(delivery.id, delivery.person.channel, delivery.cause)
             elif not self.is_carrying(delivery.id):
                 await self._settle_orphan(delivery.id)
 
@@ -102,9 +114,9 @@ class Courier:
 
     # ---------------------------------------------------------------- one delivery
 
-    async def _carry(self, delivery_id: str, channel: Channel) -> Delivery | None:
+    async def _carry(self, delivery_id: str, gate: asyncio.Semaphore) -> Delivery | None:
         while True:
-            async with self._gates[channel]:
+            async with gate:
                 step = await self._store.write(lambda tx: begin(tx, self._rules, delivery_id))
                 if isinstance(step, Parcel):
                     step = await self._attempt(step)
@@ -150,7 +162,7 @@ class Courier:
                 )
             except StorageUnavailable:
                 if self._clock.now() >= until:
-                    raise
+                    return delivery  # still attempting, as far as anybody knows
                 await self._clock.sleep(1)
 
     async def _wait_until(self, due_at: int) -> bool:

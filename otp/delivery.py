@@ -35,6 +35,7 @@ from otp.policy import (
     MINUTE_MS,
     ORPHAN_MS,
     SEND_PATIENCE_MS,
+    WORTH_SENDING_MS,
     Policy,
     backoff_ms,
     by_tap,
@@ -101,7 +102,7 @@ async def claim(
     if not await tx.claim(delivery):
         other = await tx.under_way(sub.id, terms.purpose)
         return Busy(other or delivery)
-    tx.emit(DeliveryClaimed(delivery.id, delivery.person.channel))
+    tx.emit(DeliveryClaimed(delivery.id, delivery.person.channel, cause))
     return delivery
 
 
@@ -172,11 +173,25 @@ async def begin(tx: Tx, rules: Rules, delivery_id: str) -> Parcel | Delivery | N
         return await _settle(tx, rules, delivery, DeliveryState.REFUSED, refusal or Refusal.WITHDRAWN)
     if tx.now < delivery.due_at:
         return delivery
+    delivery = await _fresh_if_dead(tx, rules, delivery)
+    digits = rules.keys.digits(delivery.seed) or ""
     if not await tx.step(delivery.id, DeliveryState.CLAIMED, DeliveryState.ATTEMPTING):
         return await tx.delivery(delivery_id)
     started = replace(delivery, state=DeliveryState.ATTEMPTING, tries=delivery.tries + 1, attempted_at=tx.now)
     minutes = await _minutes_left(tx, started)
     return Parcel(started, digits, project, sub.language, minutes)
+
+
+async def _fresh_if_dead(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
+    """A press of "Send again" may wait longer than the code lives: then a new code goes out in its place."""
+    if not delivery.reuses:
+        return delivery
+    ends_at = await tx.code_end(delivery.code_id)
+    if ends_at is not None and ends_at >= tx.now + WORTH_SENDING_MS:
+        return delivery
+    seed, code_id = rules.keys.new_seed(delivery.terms.length, rules.randomness), rules.randomness.uuid()
+    await tx.reseed(delivery.id, seed, code_id)
+    return replace(delivery, seed=seed, code_id=code_id, reuses=False)
 
 
 async def _hindrance(
@@ -327,10 +342,17 @@ async def _offer(tx: Tx, rules: Rules, delivery: Delivery) -> SentMessage | None
 
 
 async def note_message(
-    tx: Tx, rules: Rules, person: Person, kind: MessageKind, request_id: str | None = None
+    tx: Tx,
+    rules: Rules,
+    person: Person,
+    kind: MessageKind,
+    request_id: str | None = None,
+    subscriber_id: str | None = None,
 ) -> SentMessage:
     """Note a message that is about to be sent, so that its buttons act for this person."""
-    message = SentMessage(rules.randomness.text(16), person, kind, request_id=request_id)
+    message = SentMessage(
+        rules.randomness.text(16), person, kind, request_id=request_id, subscriber_id=subscriber_id
+    )
     await tx.add_message(message)
     return message
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from otp.model import Channel, Delivery, Project, Request, RequestStatus, SentMessage, Subscriber
+from otp.model import Cause, Channel, Delivery, Project, Request, RequestStatus, SentMessage, Subscriber
 
 CLOSE_MESSAGE: Final = "close"
 """Job: bring a code message up to date whose code has ended. Its subject is the message's id."""
@@ -39,6 +39,7 @@ class DeliveryClaimed:
 
     delivery_id: str
     channel: Channel
+    cause: Cause
 
 
 @dataclass(frozen=True, slots=True)

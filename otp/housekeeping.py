@@ -91,5 +91,5 @@ async def lock_notice(tx: Tx, rules: Rules, job: Job) -> LockNotice | None:
     project = await tx.project(subscriber.project_id)
     if project is None:
         return None
-    note = await note_message(tx, rules, subscriber.person, MessageKind.LOCKED)
+    note = await note_message(tx, rules, subscriber.person, MessageKind.LOCKED, subscriber_id=subscriber.id)
     return LockNotice(note, project, subscriber)

@@ -119,10 +119,20 @@ class JobRunner:
     async def _do(self, job: Job) -> None:
         try:
             again_at, failures = await self._done(job)
-            await self._store.write(lambda tx: tx.end_job(job, again_at, failures))
+            await self._end(job, again_at, failures)
         finally:
             self._busy -= 1
             self._due.set()
+
+    async def _end(self, job: Job, again_at: int | None, failures: int) -> None:
+        """Write it down, with patience: else the lease would hold the job up for long."""
+        while True:
+            try:
+                return await self._store.write(lambda tx: tx.end_job(job, again_at, failures))
+            except StorageUnavailable:
+                if not self._running:
+                    return None
+                await self._clock.sleep(_RETRY_MS / SECOND_MS)
 
     async def _done(self, job: Job) -> tuple[int | None, int]:
         """When to do it again, and how often it has failed by now."""

@@ -5,10 +5,13 @@ Every store is walked through all pairs of states by the tests: a step that is n
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from otp.model import Delivery, DeliveryState, Request, RequestStatus
-from otp.policy import REQUEST_GRACE_MS
+from otp.policy import REQUEST_GRACE_MS, REQUEST_KEPT_MS
+
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9]{16}", re.ASCII)
 
 REQUEST_STEPS: Final[dict[RequestStatus, frozenset[RequestStatus]]] = {
     RequestStatus.PENDING: frozenset({RequestStatus.SENT, RequestStatus.CANCELLED, RequestStatus.EXPIRED}),
@@ -50,3 +53,9 @@ def status_at(request: Request, under_way: Delivery | None, now: int) -> Request
     if under_way is not None and now < request.expires_at + REQUEST_GRACE_MS:
         return RequestStatus.PENDING
     return RequestStatus.EXPIRED
+
+
+def is_forgotten(request: Request, now: int) -> bool:
+    """Whether a request ended so long ago that it is not readable any more."""
+    ended_at = request.finished_at if request.finished_at is not None else request.expires_at
+    return now >= ended_at + REQUEST_KEPT_MS

@@ -40,6 +40,8 @@ ATTEMPT_TIMEOUT_MS: Final = 10 * SECOND_MS
 """One call of a messenger, at most."""
 MIN_ATTEMPT_MS: Final = 1 * SECOND_MS
 """With less time than this left no further attempt begins."""
+WORTH_SENDING_MS: Final = 15 * SECOND_MS
+"""A code with less time than this left is not sent again: nobody could type it in time."""
 ORPHAN_MS: Final = 20 * SECOND_MS
 """An attempt without a result for this long belongs to a dead process: its outcome is unknown."""
 

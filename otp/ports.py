@@ -11,6 +11,7 @@ from otp.model import (
     Caller,
     Code,
     CodeMessage,
+    CodeSeed,
     Delivery,
     DeliveryState,
     Ending,
@@ -309,6 +310,10 @@ class Tx(Protocol):
 
         A step to `attempting` counts a try and notes its time; a final one notes the time of the outcome.
         """
+        ...
+
+    async def reseed(self, delivery_id: str, seed: CodeSeed, code_id: str) -> None:
+        """Let a claimed delivery carry a new code in place of one that died before its attempt."""
         ...
 
     async def spent(self, subscriber_id: str, *, by_tap: bool, since: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,7 +26,7 @@ from otp.errors import (
 )
 from otp.events import CodeVerified, RequestCreated, WrongCode
 from otp.events import SubscriberLocked as Locked
-from otp.lifecycle import status_at
+from otp.lifecycle import REQUEST_ID, UNDER_WAY, is_forgotten, status_at
 from otp.model import (
     Caller,
     Cause,
@@ -47,7 +46,6 @@ from otp.model import (
 from otp.policy import (
     DEFAULT_PURPOSE,
     ORPHAN_MS,
-    REQUEST_KEPT_MS,
     REQUEST_LIFE_MS,
     SECOND_MS,
     Policy,
@@ -59,7 +57,6 @@ MATCH_CHOICES: Final = 3
 MATCH_NUMBERS: Final = 90
 """The two-digit numbers from 10 to 99."""
 REQUEST_ID_LENGTH: Final = 16
-REQUEST_ID: Final = re.compile(r"[A-Za-z0-9]{16}", re.ASCII)
 
 
 class Reason(StrEnum):
@@ -213,7 +210,9 @@ class OtpService:
             return self._claimed(tx.now, claimed)
 
         claimed = await self._store.write(work)
-        settled = await self._courier.outcome(claimed.id, claimed.person.channel)
+        settled = await self._courier.outcome(claimed)
+        if settled is None or settled.refusal is Refusal.WITHDRAWN:
+            await self._store.read(lambda tx: _why_withdrawn(tx, caller, subscriber_id))
         _raise_unless_accepted(settled)
         return await self._store.read(lambda tx: _seconds_left(tx, claimed)), claimed.reuses
 
@@ -252,7 +251,8 @@ class OtpService:
             sub = await tx.subscriber(caller.project.id, caller.mode, subscriber_id)
             if sub is None:
                 return Verdict(Reason.NO_ACTIVE_CODE)
-            if sub.locked:
+            if sub.locked or sub.wrong_guesses >= self.policy.guess_budget:
+                await self._lock(tx, sub)
                 return Verdict(Reason.LOCKED)
             if request_id is not None and request is None:
                 return Verdict(Reason.NO_ACTIVE_CODE)
@@ -317,18 +317,12 @@ async def own_request(tx: Tx, caller: Caller, request_id: str) -> Request | None
     return None if is_forgotten(request, tx.now) else request
 
 
-def is_forgotten(request: Request, now: int) -> bool:
-    """Whether a request ended so long ago that it is not readable any more."""
-    ended_at = request.finished_at if request.finished_at is not None else request.expires_at
-    return now >= ended_at + REQUEST_KEPT_MS
-
-
 async def _under_way(tx: Tx, request: Request) -> Delivery | None:
     """The request's own delivery that keeps it pending past its end, if any."""
     if request.status is not RequestStatus.PENDING or tx.now < request.expires_at:
         return None
     for delivery in await tx.request_deliveries(request.id):
-        if delivery.state in (DeliveryState.CLAIMED, DeliveryState.ATTEMPTING):
+        if delivery.state in UNDER_WAY:
             return delivery
     return None
 
@@ -346,6 +340,14 @@ async def _enabled(tx: Tx, caller: Caller) -> None:
     project = await tx.project(caller.project.id)
     if project is None or not project.enabled:
         raise ProjectDisabled("This project is disabled.")
+
+
+async def _why_withdrawn(tx: Tx, caller: Caller, subscriber_id: str) -> None:
+    """Something changed between the wish and its attempt: say what, as if it had been so before."""
+    await _enabled(tx, caller)
+    sub = await tx.subscriber(caller.project.id, caller.mode, subscriber_id)
+    if sub is not None and sub.subscribed and sub.locked:
+        raise _locked()
 
 
 def _not_found() -> SubscriberNotFound:

@@ -25,7 +25,7 @@ from otp.delivery import (
     withdraw,
 )
 from otp.events import SubscriberJoined, SubscriberUnlocked
-from otp.lifecycle import UNDER_WAY, status_at
+from otp.lifecycle import REQUEST_ID, UNDER_WAY, is_forgotten, status_at
 from otp.model import (
     Cause,
     Delivery,
@@ -62,7 +62,6 @@ from otp.outcomes import (
 from otp.pairing import MISS_WINDOW_MS, MOST_MISSES
 from otp.policy import wait_for_room, whole_minutes
 from otp.ports import Store, Tx, Work
-from otp.service import REQUEST_ID, is_forgotten
 
 R = TypeVar("R")
 

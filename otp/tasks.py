@@ -12,8 +12,8 @@ T = TypeVar("T")
 class Tasks:
     """A set of running tasks with a bound on how many run at once."""
 
-    def __init__(self, failed: Callable[[BaseException], None], limit: int = 10_000) -> None:
-        """`failed` is told of exceptions that nobody awaits; above `limit` tasks new ones are dropped."""
+    def __init__(self, failed: Callable[[BaseException], None], limit: int | None = None) -> None:
+        """`failed` is told of exceptions that nobody awaits; above `limit` tasks, if there is one, new ones are dropped."""
         self._failed = failed
         self._limit = limit
         self._running: set[asyncio.Task[Any]] = set()
@@ -25,7 +25,7 @@ class Tasks:
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T] | None:
         """Run in the background; None (and nothing runs) when too much is running already."""
-        if len(self._running) >= self._limit:
+        if self._limit is not None and len(self._running) >= self._limit:
             work.close()
             return None
         task = asyncio.get_running_loop().create_task(work)

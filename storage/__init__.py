@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -9,11 +10,16 @@ from otp.errors import StorageUnusable
 from otp.ports import Clock, Store
 
 SQLITE: Final = "sqlite:///"
+MEMORY: Final = ":memory:"
 
 
 def sqlite_path(url: str) -> str | None:
     """The file of an SQLite URL (`sqlite:///relative`, `sqlite:////absolute`, `sqlite:///:memory:`), or None."""
-    return url.removeprefix(SQLITE) if url.startswith(SQLITE) else None
+    if not url.startswith(SQLITE):
+        return None
+    path = url.removeprefix(SQLITE)
+    # One file has one lock, by whatever symbolic link it is reached.
+    return path if path == MEMORY else os.path.realpath(path)
 
 
 def remove(path: str) -> None:

@@ -16,6 +16,7 @@ from otp.model import (
     Caller,
     Code,
     CodeMessage,
+    CodeSeed,
     Delivery,
     DeliveryState,
     Ending,
@@ -492,6 +493,15 @@ class SqlTx(ABC):
             return await self._did(sql, delivery_id, before, after, self.now if due_at is None else due_at)
         sql = f"UPDATE deliveries SET state = $3, refusal = $4, settled_at = $5 {where}"
         return await self._did(sql, delivery_id, before, after, refusal, self.now)
+
+    async def reseed(self, delivery_id: str, seed: CodeSeed, code_id: str) -> None:
+        await self.rows(
+            "UPDATE deliveries SET seed = $2, key_id = $3, code_id = $4, reuses = 0 WHERE id = $1 AND state = 'claimed'",
+            delivery_id,
+            seed.bits,
+            seed.key_id,
+            code_id,
+        )
 
     async def spent(self, subscriber_id: str, *, by_tap: bool, since: int) -> list[int]:
         causes = "cause <> 'send'" if by_tap else "cause = 'send'"

@@ -240,3 +240,19 @@ def test_a_second_service_on_the_same_file_waits_and_gives_up(tmp_path: Path, un
     assert process.poll() is None
     process.kill()
     process.communicate(timeout=30)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_connections_without_a_request_are_closed(tmp_path: Path, unused_tcp_port: int) -> None:
+    """Silent ones and half-sent heads, within 30 seconds."""
+    process = start(tmp_path, unused_tcp_port)
+    until_serving(process)
+    try:
+        for said in (b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: "):
+            with socket.create_connection(("127.0.0.1", unused_tcp_port), timeout=30) as silent:
+                silent.sendall(said)
+                assert silent.recv(1000) == b""
+    finally:
+        process.kill()
+        process.communicate(timeout=30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -322,13 +323,56 @@ async def test_a_pairing_code_is_typed(run: Running, channel: str) -> None:
     """After a bare start, the code on the site's screen is enough; a wrong one is told, a word gets the help."""
     person, request = run.someone(channel), await run.request()
     await person.say("/start")
-    assert "ABCD-1234" in person.last
+    assert "AB12-C3D4" in person.last
     await person.say("0000-0000" if request["pairing_code"] != "0000-0000" else "0000-0001")
     assert "no such code" in person.last
     await person.say("HEYTHERE")
     assert "one-time codes" in person.last
     await person.say(request["pairing_code"].lower())
     assert "Get the code" in person.labels
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_a_pause_takes_no_button_away(run: Running, channel: str) -> None:
+    """A popup says so; after the pause the same question works."""
+    person, request = run.someone(channel), await run.request()
+    await person.open(link(request, channel))
+    project = (await run.service.projects.all())[0]
+    await run.service.projects.set_enabled(project.id, False)
+    await person.press("Get the code")
+    assert "paused" in person.popups[-1]
+    await run.service.projects.set_enabled(project.id, True)
+    await person.press("Get the code")
+    assert (await run.status(request))["status"] == "sent"
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_a_code_that_waits_is_told_to_be_on_its_way(run: Running, channel: str) -> None:
+    """Never silence: whoever asks again while the messenger makes us wait hears where the code is."""
+    person, request = run.someone(channel), await run.request()
+    await person.open(link(request, channel))
+    person.sim.faults.append(Fault(method=SEND[channel], status=429, retry_after=60))
+    await person.press("Get the code")
+    await person.say(f"otp_{request['request_id']}")
+    assert "on its way" in person.last
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_answers_that_hang_do_not_hold_up_codes(run: Running, channel: str) -> None:
+    """150 people press while the messenger is slow to take answers: every code goes out all the same."""
+    hold = asyncio.Event()
+    people = [run.someone(channel) for _ in range(150)]
+    requests = [await run.request() for _ in people]
+    for person, request in zip(people, requests, strict=True):
+        person.sim.open_link(person.user_id, link(request, channel))
+    await run.quiet()
+    people[0].sim.faults.append(Fault(method=ANSWER[channel], times=10_000, hold=hold))
+    for person in people:
+        person.sim.press(person.user_id, person.screen[-1].id, 0, 0)
+    await people[0].sim.until(lambda: all(person.codes for person in people), seconds=20)
+    hold.set()
+    await run.quiet()
+    assert {(await run.status(request))["status"] for request in requests} == {"sent"}
 
 
 async def test_a_group_hears_nothing(run: Running) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
 
 from otp.courier import Courier
 from otp.delivery import begin, claim
-from otp.errors import SendInProgress, StorageUnavailable
+from otp.errors import MessengerUnavailable, SendInProgress, StorageUnavailable
 from otp.events import Event
 from otp.model import Cause, Channel, Delivery, DeliveryState, Parcel, RequestStatus
 from otp.policy import ORPHAN_MS
-from otp.ports import Accepted, NotSent, Outcome, Store, Tx, Work
+from otp.ports import Accepted, NotSent, Outcome, Store, Tx, Unknown, Work
 from tests.fakes import FakeClock
 from tests.world import LOGIN, World
 
@@ -188,7 +189,7 @@ async def test_an_outcome_is_written_as_soon_as_the_store_takes_it(
         return Accepted("m9")
 
     world.telegram.script = [fill_up]
-    task = courier.set_out(left.id, Channel.TELEGRAM)
+    task = courier.set_out(left.id, Channel.TELEGRAM, Cause.SEND)
     assert task is not None
     for _ in range(3):
         await world.settle()
@@ -220,3 +221,51 @@ class FailingStore:
             self.times -= 1
             raise StorageUnavailable("full")
         return await self._store.write(work)
+
+
+async def test_a_send_that_comes_while_closing_is_not_sent_later(world: World, clock: FakeClock) -> None:
+    """Its caller hears that nothing was sent: so nothing is, not even after the restart."""
+    sub = await world.subscribe()
+    world.courier.stop_retrying()
+    with pytest.raises(MessengerUnavailable):
+        await world.service.send(world.caller, sub, LOGIN)
+    heir = Courier(world.store, world.rules, clock, {Channel.TELEGRAM: world.telegram}, world.failures.append)
+    await heir.recover(at_start=True)
+    await world.settle()
+    assert len(world.telegram.parcels) == 1
+    await heir.close(0)
+
+
+async def test_a_caller_is_answered_in_time_whatever_the_messenger_does(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message may still arrive: unknown, not failed."""
+    monkeypatch.setattr("otp.courier.ANSWER_SECONDS", 0.05)
+    sub = await world.subscribe()
+    world.telegram.hold = asyncio.Event()
+    with pytest.raises(Exception, match="may have arrived"):
+        await world.service.send(world.caller, sub, LOGIN)
+    world.telegram.hold.set()
+    await world.settle()
+    assert (await world.verify(sub, world.telegram.codes[-1])).reason is None
+
+
+async def test_a_code_that_died_before_its_repeat_is_replaced_by_a_new_one(
+    world: World, clock: FakeClock
+) -> None:
+    """The button waited longer than the code lived: what arrives is good, and says the truth about its time."""
+    request_id = await world.request(terms=replace(LOGIN, ttl_minutes=1))
+    await world.taps.open(world.update(), request_id)
+    world.telegram.script = [Unknown(), NotSent(40_000)]
+    await world.taps.consent(world.update(), request_id)
+    await world.settle()
+    clock.advance(seconds=30)
+    await world.taps.again(world.update(), request_id)
+    await world.settle()
+    clock.advance(seconds=41)
+    await world.settle()
+    first, _, last = world.telegram.parcels
+    assert (last.digits == first.digits, last.minutes) == (False, 1)
+    state = await world.service.status(world.caller, request_id)
+    assert state.status is RequestStatus.SENT
+    assert (await world.verify(str(state.subscriber_id), last.digits, request_id=request_id)).reason is None

@@ -9,6 +9,7 @@ import pytest
 
 from bot.background import WATCHDOG_MS
 from bot.registration import State
+from main import bot_identity
 from otp.model import Channel
 from sandbox.demo import PUBLIC_URL
 from sandbox.wire import Fault, Webhook
@@ -141,8 +142,9 @@ async def test_names_are_remembered_over_a_restart(tmp_path: Any) -> None:
     async with running(url):
         pass
     async with running(url) as again:
+        identities = {channel: bot_identity(again.settings, channel) for channel in Channel}
         fresh = type(again.service.registration)(
-            again.service.skins, again.service.store, {}, {}, automatic=False
+            again.service.skins, again.service.store, {}, {}, identities=identities, automatic=False
         )
         await fresh.recall()
         assert fresh.names() == {Channel.TELEGRAM: "tapcode_demo_bot", Channel.MAX: "id700000000001_bot"}

@@ -192,6 +192,17 @@ async def test_a_success_resets_the_budget(strict: World) -> None:
         assert (await strict.verify(sub, code)).reason is None
 
 
+async def test_a_lowered_budget_locks_who_is_above_it(strict: World) -> None:
+    """The operator's new limit holds from the next guess on, for the right code too."""
+    sub = await strict.subscribe()
+    code = await send(strict, sub, max_attempts=10)
+    for _ in range(6):
+        await strict.verify(sub, wrong(code))
+    rules = replace(strict.rules, policy=Policy(guess_budget=5))
+    service = OtpService(strict.store, rules, strict.courier, dict)
+    assert await service.verify(strict.caller, sub, code, None, None) == Verdict(Reason.LOCKED)
+
+
 async def test_unlock_revives_no_code(strict: World) -> None:
     """After Unlock there is no active code, and a new one works."""
     sub = await strict.subscribe()

@@ -16,7 +16,7 @@ from otp.errors import StorageUnavailable, StorageUnusable
 from otp.model import Caller, Code, Mode, Project
 from otp.ports import Tx
 from otp.service import Verdict
-from storage import open_store
+from storage import open_store, sqlite_path
 from storage.migrations import load
 from storage.ownership import FileLock, socket_path
 from storage.sqlite import MIGRATIONS, SqliteStore
@@ -250,6 +250,13 @@ def test_a_file_has_one_owner(path: str) -> None:
     first.release()
     assert second.acquire()
     second.release()
+
+
+def test_a_link_to_a_file_is_the_same_file(tmp_path: Path) -> None:
+    """However it is reached, it has one lock and one socket."""
+    (tmp_path / "real.db").touch()
+    (tmp_path / "link.db").symlink_to("real.db")
+    assert sqlite_path(f"sqlite:///{tmp_path}/link.db") == sqlite_path(f"sqlite:///{tmp_path}/real.db")
 
 
 async def test_an_owner_is_waited_for(path: str) -> None:
