@@ -281,9 +281,13 @@ async def own(database: str, stop: asyncio.Event) -> Any:
     from storage.ownership import FileLock
 
     lock = FileLock(database)
+    if lock.acquire():
+        return lock
+    print(f"tapcode: another process serves the database {database}: waiting for it to end", file=sys.stderr)
     if not await lock.acquire_within(LOCK_SECONDS, stop):
         raise StartError(
-            f"another process serves the database {database} (waited {LOCK_SECONDS} s)", EXIT_BUSY
+            f"another process serves the database {database} (waited {LOCK_SECONDS} s): stop it first",
+            EXIT_BUSY,
         )
     return lock
 
@@ -497,11 +501,12 @@ def _run_command(given: argparse.Namespace) -> int:
         print("Nothing was deleted.", file=sys.stderr)
         return 1
     try:
-        result = asyncio.run(command(load("cli"), as_command(given)))
+        settings = load("cli")
+        result = asyncio.run(command(settings, as_command(given)))
     except Refused as error:
         print(f"tapcode: {error}", file=sys.stderr)
         return 1
-    show(given, result)
+    show(given, result, settings.database_url.get_secret_value())
     return 1 if given.command == "webhooks" and any("problem" in part for part in result.values()) else 0
 
 

@@ -95,7 +95,9 @@ class Health:
 
 
 def _json(body: Mapping[str, Any], status: int = 200) -> web.Response:
-    return web.Response(status=status, body=json.dumps(body).encode(), content_type="application/json")
+    return web.Response(
+        status=status, body=json.dumps(body).encode() + b"\n", content_type="application/json"
+    )
 
 
 def frame(randomness: Randomness) -> Middleware:

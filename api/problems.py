@@ -76,7 +76,7 @@ def problem(
         body["errors"] = list(errors)
     return web.Response(
         status=status,
-        body=json.dumps(body).encode(),
+        body=json.dumps(body).encode() + b"\n",
         headers={"Content-Type": CONTENT_TYPE, **(headers or {})},
     )
 

@@ -88,17 +88,19 @@ def confirmed(given: argparse.Namespace) -> bool:
     return input(f"Erase project {given.id} and all its data? Type yes: ").strip() == "yes"
 
 
-def show(given: argparse.Namespace, result: Any) -> None:
+def show(given: argparse.Namespace, result: Any, database: str) -> None:
     """Print an answer for people, or as JSON where that was asked for."""
     if given.command == "webhooks":
         print(json.dumps(result, ensure_ascii=False, indent=2))
     elif given.json:
         print(json.dumps(result, ensure_ascii=False))
     elif isinstance(result, list):
+        if not result:
+            print(f"no projects yet in {database}", file=sys.stderr)
         for project in result:
             print(f"{project['id']}  {'enabled ' if project['enabled'] else 'disabled'}  {project['name']}")
     else:
         for name, value in result.items():
-            print(f"{name}: {value}")
+            print(f"{name}: {str(value).lower() if isinstance(value, bool) else value}")
         if "api_key" in result:
-            print("The key is shown only now. Keep it where your backend reads its secrets.", file=sys.stderr)
+            print(f"The key is shown only now; it is for the service on {database}.", file=sys.stderr)
