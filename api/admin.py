@@ -16,7 +16,7 @@ from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTime
 
 from otp.errors import InvalidField, OtpError
 from otp.model import Project
-from otp.projects import NewKey, ProjectNotFound, Projects
+from otp.projects import Change, NewKey, ProjectNotFound, Projects
 
 log = structlog.get_logger()
 
@@ -46,15 +46,18 @@ async def perform_project(projects: Projects, command: Command) -> Any:
 async def _verbs(projects: Projects, command: Command) -> Any:
     verb, project_id = command["verb"], str(command.get("id", "")).lower()
     if verb == "create":
-        return _with_key(await projects.create(command["name"], command["description"]))
+        return _with_key(
+            await projects.create(command["name"], command["description"], command.get("site_url"))
+        )
     if verb == "list":
         return [_plain(project) for project in await projects.all()]
     if _UUID.fullmatch(project_id) is None:
         raise Refused("the id of a project is a UUID, as `project list` shows it")
     if verb == "update":
-        if command.get("name") is None and command.get("description") is None:
-            raise Refused("say what to change: --name or --description")
-        return _plain(await projects.update(project_id, command.get("name"), command.get("description")))
+        change = Change(*(command.get(name) for name in ("name", "description", "site_url", "texts")))
+        if change == Change():
+            raise Refused("say what to change: --name, --description, --site-url or --texts")
+        return _plain(await projects.update(project_id, change))
     if verb == "rotate-key":
         return _with_key(await projects.rotate_key(project_id, int(command.get("keep_old_hours", 0))))
     if verb in ("enable", "disable"):

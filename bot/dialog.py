@@ -122,7 +122,7 @@ class Dialog:
                 | Offered(message=note)
                 | Unwanted(message=note)
             ):
-                return [Say(note, _with_buttons(texts, outcome), counts=False)]
+                return [Say(note, _with_buttons(texts, outcome, update.language), counts=False)]
             case Dead(why):
                 return self._sentence(update, phrases.dead(texts, why))
             case Coming(fresh=False):
@@ -199,7 +199,7 @@ class Dialog:
                 | Offered(message=note)
                 | Unwanted(message=note)
             ):
-                return [Answer(event, None, _with_buttons(texts, outcome), note)]
+                return [Answer(event, None, _with_buttons(texts, outcome, event.update.language), note)]
             case Coming() if event.data.startswith(phrases.REPEAT + ":"):
                 # The message is closed by itself, once the new one is there.
                 return [Answer(event, texts("popup.coming"), None)]
@@ -264,12 +264,12 @@ def _not_done(event: Pressed, texts: Texts, outcome: NotYours | TryLater | TooLa
             return Answer(event, texts(f"dead.{why}"), phrases.dead(texts, why))
 
 
-def _with_buttons(texts: Texts, outcome: Asked | MustUnlock | Offered | Unwanted) -> Message:
+def _with_buttons(texts: Texts, outcome: Asked | MustUnlock | Offered | Unwanted, language: str) -> Message:
     match outcome:
         case Unwanted():
             return phrases.unwanted(texts, outcome)
         case Asked():
-            return phrases.question(texts, outcome)
+            return phrases.question(texts, outcome, language)
         case MustUnlock():
             return phrases.must_unlock(texts, outcome)
         case Offered():

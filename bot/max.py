@@ -18,7 +18,7 @@ from maxapi.exceptions.base import MaxError
 from maxapi.exceptions.max import InvalidToken, MaxApiError
 
 from bot.events import Event, Left, Opened, Pressed, Said, language_of, user_id_of
-from bot.messages import Button, Copy, Message, Press
+from bot.messages import Button, Copy, Link, Message, Press
 from bot.messenger import Hook, MessengerError, checked_name, is_message_id
 from otp.model import Channel, Person, Refusal
 from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
@@ -182,6 +182,8 @@ def _button(button: Button) -> dict[str, str]:
     match button:
         case Press(label, data):
             return {"type": "callback", "text": label, "payload": data}
+        case Link(label, url):
+            return {"type": "link", "text": label, "url": url}
         case Copy(label, text):
             return {"type": "clipboard", "text": label, "payload": text}
 

@@ -41,7 +41,15 @@ class Copy:
     text: str
 
 
-Button = Press | Copy
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A button that opens an address."""
+
+    label: str
+    url: str
+
+
+Button = Press | Copy | Link
 
 
 @dataclass(frozen=True, slots=True)

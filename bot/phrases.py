@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from bot.messages import Button, Copy, Message, Page, Press, Style
+from bot.messages import Button, Copy, Link, Message, Page, Press, Style
 from bot.texts import Texts
+from otp import words
 from otp.housekeeping import Closing
 from otp.model import Cause, Context, Ending, Parcel, Project, Request, Subscriber
 from otp.outcomes import (
@@ -46,11 +47,16 @@ ALLOW: Final = "allow"
 
 
 def code(texts: Texts, parcel: Parcel) -> Message:
-    """The code, alone in the first line so that the notification shows it."""
+    """The code, alone in the first line so that the notification shows it; the project's own words below, if it has any."""
+    project, minutes = parcel.project, texts.count("minutes", parcel.minutes)
     page = Page().line(parcel.digits, Style.CODE).line("")
-    page.line(texts("code.project")).line(parcel.project.name, Style.BOLD)
+    own = project.words(parcel.language, "code")
+    if own is not None:
+        values = {"project": project.name, "code": parcel.digits, "minutes": minutes}
+        page.line(words.filled(own.removeprefix("{code}\n").lstrip("\n"), values)).line("")
+    page.line(texts("code.project")).line(project.name, Style.BOLD)
     _who(page, parcel.delivery.context).line("")
-    page.line(texts("code.body", minutes=texts.count("minutes", parcel.minutes)))
+    page.line(texts("code.body", minutes=minutes))
     if parcel.delivery.cause in (Cause.OPEN, Cause.AGAIN, Cause.UNLOCK):
         page.line("").line(texts("code.forwarded"))
     code_id = parcel.delivery.code_id
@@ -58,6 +64,7 @@ def code(texts: Texts, parcel: Parcel) -> Message:
         Copy(texts("buttons.copy"), parcel.digits),
         Press(texts("buttons.again"), f"{REPEAT}:{code_id}"),
         Press(texts("buttons.not_me"), f"{NOT_ME}:{code_id}"),
+        *([Link(texts("buttons.site"), project.site_url)] if project.site_url else []),
     )
 
 
@@ -73,12 +80,15 @@ def closed(texts: Texts, found: Closing) -> Message:
     return ended(texts, found.project, found.ending)
 
 
-def question(texts: Texts, asked: Asked) -> Message:
+def question(texts: Texts, asked: Asked, language: str) -> Message:
     """The question whether this site may send codes."""
     page = Page().line(asked.project.name, Style.BOLD)
     if asked.project.description:
         page.line(asked.project.description)
     _who(page, asked.request.context)
+    own = asked.project.words(language, "consent")
+    if own is not None:
+        page.line("").line(words.filled(own, {"project": asked.project.name}))
     if asked.request.match is not None:
         page.line("").line(texts("question.match")).line("").line(texts("question.match_warning"))
         numbers = [

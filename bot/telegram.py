@@ -37,7 +37,7 @@ from aiogram.types import (
 from aiohttp import ClientConnectorError, ClientError, ClientTimeout, ConnectionTimeoutError
 
 from bot.events import Event, Left, Pressed, Said, language_of, user_id_of
-from bot.messages import Button, Copy, Message, Press
+from bot.messages import Button, Copy, Link, Message, Press
 from bot.messenger import Hook, MessengerError, checked_name
 from otp.model import Channel, Person, Refusal
 from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
@@ -240,6 +240,8 @@ def _button(button: Button) -> InlineKeyboardButton:
     match button:
         case Press(label, data):
             return InlineKeyboardButton(text=label, callback_data=data)
+        case Link(label, url):
+            return InlineKeyboardButton(text=label, url=url)
         case Copy(label, text):
             return InlineKeyboardButton(text=label, copy_text=CopyTextButton(text=text))
 

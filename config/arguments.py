@@ -6,6 +6,8 @@ import argparse
 import json
 import re
 import sys
+import tomllib
+from pathlib import Path
 from typing import Any, Final
 
 from config import VERSION
@@ -36,6 +38,14 @@ def _project(top: argparse.ArgumentParser) -> None:
     update = verbs.add_parser("update", help="change a project's name or description")
     update.add_argument("--name", help="what people see, up to 200 characters")
     update.add_argument("--description", help="shown below the name, up to 1000 characters")
+    for verb in (create, update):
+        verb.add_argument("--site-url", help="https:// address that the code message leads back to")
+    update.add_argument(
+        "--texts",
+        metavar="FILE.toml",
+        type=_toml,
+        help="own words: tables by language with the keys consent and code",
+    )
     rotate = verbs.add_parser(
         "rotate-key", help="make a new API key; the old one dies at once, or later with --keep-old"
     )
@@ -60,6 +70,16 @@ def _webhooks(top: argparse.ArgumentParser) -> None:
     )
     verbs.add_parser("show", help="show what is registered")
     verbs.add_parser("remove", help="remove this service's webhooks (a running service registers them again)")
+
+
+def _toml(path: str) -> dict[str, Any]:
+    """A TOML file's content; an empty path stands for no texts."""
+    if not path:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"can't read {path}: {error}") from error
 
 
 def _hours(typed: str) -> int:

@@ -5,7 +5,8 @@ Times are integer milliseconds since the epoch (UTC), as the store's transaction
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -118,6 +119,17 @@ class Project:
     name: str
     description: str
     enabled: bool
+    site_url: str | None = None
+    """Where the code message's button leads back to."""
+    texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Its own words: language -> `consent` and `code`, checked by `otp.words`."""
+
+    def words(self, language: str, kind: str) -> str | None:
+        """Its own words of a kind, in this language, else in English, else none."""
+        primary = language.replace("_", "-").split("-")[0]
+        return next(
+            (self.texts[one][kind] for one in (primary, "en") if kind in self.texts.get(one, {})), None
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlsplit
 
+from otp import words
 from otp.codes import key_hash
 from otp.errors import InvalidField
 from otp.model import Ending, Mode, Project
@@ -14,6 +16,7 @@ from otp.ports import Randomness, Store, Tx
 
 NAME_LENGTH: Final = 200
 DESCRIPTION_LENGTH: Final = 1000
+URL_LENGTH: Final = 512
 KEY_CHARACTERS: Final = 40
 """238 random bits."""
 CONFIGURED_PROJECT: Final = "00000000-0000-4000-8000-000000000001"
@@ -49,6 +52,28 @@ def checked_text(field: str, value: str, longest: int, *, required: bool) -> str
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an operator wants to be otherwise; an empty address or empty texts take the old ones away."""
+
+    name: str | None = None
+    description: str | None = None
+    site_url: str | None = None
+    texts: Any = None
+
+
+def checked_url(site_url: str | None) -> str | None:
+    """An address for a button, or none. Raises `InvalidField`."""
+    if not site_url:
+        return None
+    sound = (
+        site_url.isascii() and site_url.isprintable() and " " not in site_url and len(site_url) <= URL_LENGTH
+    )
+    if not sound or not site_url.startswith("https://") or not urlsplit(site_url).hostname:
+        raise InvalidField("site_url", f"must be an https:// address of at most {URL_LENGTH} characters")
+    return site_url
+
+
 class Projects:
     """Create, change and end projects."""
 
@@ -58,9 +83,11 @@ class Projects:
         self._randomness = randomness
         self._mode = mode
 
-    async def create(self, name: str, description: str) -> NewKey:
+    async def create(self, name: str, description: str, site_url: str | None = None) -> NewKey:
         """A new project with a new key. Raises `InvalidField`."""
-        project = self._checked(self._randomness.uuid(), name, description)
+        project = replace(
+            self._checked(self._randomness.uuid(), name, description), site_url=checked_url(site_url)
+        )
         api_key = self._new_key()
 
         async def work(tx: Tx) -> None:
@@ -80,7 +107,7 @@ class Projects:
             holder = await tx.caller(hashed)
             if holder is not None and holder.project.id != CONFIGURED_PROJECT:
                 raise InvalidField("api_key", "is the key of another project already")
-            project = replace(wanted, enabled=known.enabled) if known else wanted
+            project = replace(known, name=wanted.name, description=wanted.description) if known else wanted
             await tx.save_project(project)
             await tx.add_key(project.id, self._mode, hashed)
             await tx.end_keys(project.id, tx.now, but=hashed)
@@ -92,18 +119,20 @@ class Projects:
         """All projects, oldest first."""
         return await self._store.read(lambda tx: tx.projects())
 
-    async def update(self, project_id: str, name: str | None, description: str | None) -> Project:
-        """Another name or description. Raises `ProjectNotFound`, `InvalidField`."""
+    async def update(self, project_id: str, change: Change) -> Project:
+        """Other words for a project; what is None stays. Raises `ProjectNotFound`, `InvalidField`."""
 
         async def work(tx: Tx) -> Project:
             known = await _known(tx, project_id)
+            name = known.name if change.name is None else change.name
+            description = known.description if change.description is None else change.description
+            checked = self._checked(project_id, name, description)
             changed = replace(
-                self._checked(
-                    project_id,
-                    known.name if name is None else name,
-                    known.description if description is None else description,
-                ),
-                enabled=known.enabled,
+                known,
+                name=checked.name,
+                description=checked.description,
+                site_url=known.site_url if change.site_url is None else checked_url(change.site_url),
+                texts=known.texts if change.texts is None else words.checked(change.texts),
             )
             await tx.save_project(changed)
             return changed

@@ -31,7 +31,7 @@ from otp.model import (
 
 Row = Mapping[str, Any]
 
-PROJECT = "id, name, description, enabled"
+PROJECT = "id, name, description, enabled, site_url, texts"
 SUBSCRIBER = "id, project_id, mode, address, language, subscribed, wrong_guesses, locked"
 TERMS = "purpose, ttl_minutes, max_attempts, code_length"
 REQUEST = (
@@ -48,7 +48,13 @@ JOB = "kind, subject, due_at, attempts, owner"
 
 def project(row: Row) -> Project:
     """A project."""
-    return Project(row["id"], row["name"], row["description"], bool(row["enabled"]))
+    texts = json.loads(row["texts"]) if row["texts"] else {}
+    return Project(row["id"], row["name"], row["description"], bool(row["enabled"]), row["site_url"], texts)
+
+
+def texts_text(project: Project) -> str | None:
+    """A project's own words, as they are stored."""
+    return json.dumps(project.texts, ensure_ascii=False) if project.texts else None
 
 
 def subscriber(row: Row) -> Subscriber:

@@ -92,13 +92,16 @@ class SqlTx(ABC):
 
     async def save_project(self, project: Project) -> None:
         await self.rows(
-            "INSERT INTO projects (id, name, description, enabled, created_at) VALUES ($1, $2, $3, $4, $5) "
-            "ON CONFLICT (id) DO UPDATE SET name = $2, description = $3, enabled = $4",
+            "INSERT INTO projects (id, name, description, enabled, created_at, site_url, texts) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE "
+            "SET name = $2, description = $3, enabled = $4, site_url = $6, texts = $7",
             project.id,
             project.name,
             project.description,
             int(project.enabled),
             self.now,
+            project.site_url,
+            rows.texts_text(project),
         )
 
     async def delete_project(self, project_id: str) -> bool:

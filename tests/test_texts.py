@@ -104,7 +104,7 @@ def every_message(texts: Texts, project: Project) -> Iterator[tuple[str, Message
     for cause in Cause:
         yield f"code {cause}", phrases.code(texts, parcel(cause, "01234567", project, 30))
         yield f"coming {cause}", phrases.coming(texts, Coming(project, cause, fresh=True))
-    yield "question", phrases.question(texts, Asked(project, REQUEST, NOTE))
+    yield "question", phrases.question(texts, Asked(project, REQUEST, NOTE), "en")
     yield "must unlock", phrases.must_unlock(texts, MustUnlock(project, REQUEST, SUB, NOTE))
     for why in Hurdle:
         yield f"offer {why}", phrases.offer(texts, Offered(project, REQUEST, NOTE, why, 12))
@@ -114,7 +114,7 @@ def every_message(texts: Texts, project: Project) -> Iterator[tuple[str, Message
     yield "refusing", phrases.refusing(texts, project)
     yield "wrong number", phrases.wrong_number(texts, WrongNumber(project, REQUEST))
     matched = replace(REQUEST, match=Match("42", ("17", "42", "93")))
-    yield "match", phrases.question(texts, Asked(project, matched, NOTE))
+    yield "match", phrases.question(texts, Asked(project, matched, NOTE), "en")
     yield "pairing", phrases.no_such_pairing(texts, NoSuchPairing())
     yield "pairing, wait", phrases.no_such_pairing(texts, NoSuchPairing(59))
     yield "unwanted", phrases.unwanted(texts, Unwanted(project, REQUEST, NOTE))
@@ -371,7 +371,7 @@ def test_nothing_but_the_code_message_holds_digits_of_a_code(name: str):
 
 ABOUT_A_PROJECT: list[Callable[[Texts, Project], Message]] = [
     lambda texts, project: phrases.code(texts, parcel(project=project)),
-    lambda texts, project: phrases.question(texts, Asked(project, REQUEST, NOTE)),
+    lambda texts, project: phrases.question(texts, Asked(project, REQUEST, NOTE), "en"),
     lambda texts, project: phrases.must_unlock(texts, MustUnlock(project, REQUEST, SUB, NOTE)),
     lambda texts, project: phrases.offer(texts, Offered(project, REQUEST, NOTE, Hurdle.LIMIT, 3)),
     lambda texts, project: phrases.failed(texts, project, REQUEST_ID),
@@ -411,14 +411,14 @@ def test_the_question_shows_the_description_too():
         "Shop",
         "Flowers {n} <i>",
     ]
-    assert phrases.question(texts, Asked(PLAIN, REQUEST, NOTE)).text.split("\n")[:2] == [PLAIN.name, ""]
+    assert phrases.question(texts, Asked(PLAIN, REQUEST, NOTE), "en").text.split("\n")[:2] == [PLAIN.name, ""]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_question_says_how_to_leave(name: str):
     """And that Cancel is right for who did not ask."""
     texts = languages()[name]
-    text = phrases.question(texts, Asked(LONG, REQUEST, NOTE)).text
+    text = phrases.question(texts, Asked(LONG, REQUEST, NOTE), "en").text
     assert "/stop" in text
     assert texts("question.warning") in text
     assert texts("buttons.cancel") in texts("question.warning")
