@@ -94,15 +94,11 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 def _answer(operation: Operation) -> dict[str, Any]:
     refs = [_ref(model) for model in operation.answers]
-    answer: dict[str, Any] = {
+    return {
         "description": "Done",
         "headers": _headers("X-Request-Id", "Cache-Control"),
         "content": {"application/json": {"schema": refs[0] if len(refs) == 1 else {"oneOf": refs}}},
     }
-    if operation.follow_up is not None:
-        parameters = {"request_id": "$response.body#/request_id"}
-        answer["links"] = {"status": {"operationId": operation.follow_up, "parameters": parameters}}
-    return answer
 
 
 def _problems(operation: Operation) -> dict[str, Any]:

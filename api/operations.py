@@ -39,8 +39,6 @@ class Operation:
     run: Run
     body: type[BaseModel] | None = None
     body_optional: bool = False
-    follow_up: str | None = None
-    """The operation that takes the `request_id` of the answer."""
 
 
 async def _send(service: OtpService, caller: Caller, body: schemas.SendBody) -> dict[str, Any]:
@@ -145,7 +143,6 @@ OPERATIONS: Final = (
         _request,
         schemas.RequestBody,
         body_optional=True,
-        follow_up="requestStatus",
     ),
     Operation(
         "requestStatus",

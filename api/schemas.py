@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,6 @@ from otp.policy import (
     REQUEST_ATTEMPTS,
     SEND_ATTEMPTS,
 )
-from otp.projects import BIDI_OVERRIDES
 
 UUID_PATTERN = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 REQUEST_ID_PATTERN = "^[A-Za-z0-9]{16}$"
@@ -62,11 +61,16 @@ class Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+_NOT_SHOWN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_SPACES = r" \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
+SHOWN_PATTERN = f"^[^{_NOT_SHOWN}]*[^{_NOT_SHOWN}{_SPACES}][^{_NOT_SHOWN}]*$"
+"""Something to see, and no control or bidirectional override characters."""
+_SHOWN = re.compile(SHOWN_PATTERN.removesuffix("$") + r"\Z")
+
+
 def _shown(value: str) -> str:
     """A short text that the person will see as it is."""
-    if not value.strip() or any(
-        unicodedata.category(ch) in _NEVER_SHOWN or ch in BIDI_OVERRIDES for ch in value
-    ):
+    if _SHOWN.match(value) is None:
         raise ValueError("must be text without control or bidirectional override characters")
     return value
 
@@ -79,15 +83,22 @@ def _address(value: str) -> str:
         raise ValueError("must be an IP address") from None
 
 
-_NEVER_SHOWN = ("Cc", "Cs", "Zl", "Zp")
-ContextText = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_shown)]
+ContextText = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64),
+    AfterValidator(_shown),
+    Field(json_schema_extra={"pattern": SHOWN_PATTERN.replace(r"\ud800-\udfff", "")}),
+]
 
 
 class ContextBody(Body):
     """Who is asking: shown to the person in one line, as it is. All optional."""
 
     ip: Annotated[str, StringConstraints(min_length=2, max_length=45), AfterValidator(_address)] = Field(
-        default_factory=_absent, description="An IPv4 or IPv6 address", examples=["203.0.113.7"]
+        default_factory=_absent,
+        description="An IPv4 or IPv6 address",
+        examples=["203.0.113.7"],
+        json_schema_extra={"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]},
     )
     location: ContextText = Field(default_factory=_absent, examples=["Kazan"])
     device: ContextText = Field(default_factory=_absent, examples=["Chrome on Windows"])

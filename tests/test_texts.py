@@ -407,7 +407,7 @@ def test_the_question_shows_the_description_too():
     """On a line of its own, and none where there is none."""
     texts = languages()["en"]
     described = Project("p", "Shop", "Flowers {n} <i>", True)
-    assert phrases.question(texts, Asked(described, REQUEST, NOTE)).text.split("\n")[:2] == [
+    assert phrases.question(texts, Asked(described, REQUEST, NOTE), "en").text.split("\n")[:2] == [
         "Shop",
         "Flowers {n} <i>",
     ]
