@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from bot import phrases
 from bot.events import Event, Left, Opened, Pressed, Said
 from bot.messages import Message
 from bot.messenger import Answer, Reply, Say, notice
-from bot.texts import Texts, texts_for
+from bot.texts import Texts, languages, texts_for
 from otp import pairing
 from otp.events import DeliverySettled
 from otp.model import Person, Project, SentMessage, Subscriber
@@ -20,6 +21,7 @@ from otp.outcomes import (
     Coming,
     Dead,
     Ended,
+    LanguageChosen,
     MustUnlock,
     NoSuchPairing,
     NotYours,
@@ -72,6 +74,7 @@ class Dialog:
 
     async def handle(self, event: Event) -> Sequence[Reply]:
         """Have the effect of an event committed; then say what is to be answered. Raises `StorageUnavailable`."""
+        event = replace(event, update=await self._taps.language(event.update))
         match event:
             case Left(update):
                 await self._taps.gone(update)
@@ -89,6 +92,8 @@ class Dialog:
     async def _said(self, update: Update, text: str) -> Sequence[Reply]:
         command = _COMMAND.fullmatch(text.strip())
         name, rest = (command["name"].lower(), command["rest"] or "") if command else ("", text)
+        if name == "lang":
+            return self._sentence(update, phrases.choose_language())
         request_id = request_id_in(rest) if name in ("", "start") else None
         if request_id is not None:
             return await self._open(update, request_id)
@@ -183,6 +188,8 @@ class Dialog:
                 return await self._protection.no_more(update, subject)
             case phrases.NO_MORE_OF_REQUEST:
                 return await self._protection.no_more_of_request(update, subject)
+            case phrases.LANGUAGE if subject in languages():
+                return await self._taps.choose_language(update, subject)
             case phrases.ALLOW:
                 return await self._protection.allow(update, subject)
             case _:
@@ -206,6 +213,8 @@ class Dialog:
             case Coming(fresh=fresh):
                 popup = None if fresh else texts("popup.coming")
                 return [Answer(event, popup, phrases.coming(texts, outcome))]
+            case LanguageChosen(language):
+                return [Answer(event, None, phrases.language_chosen(texts_for(language)))]
             case Cancelled() | WrongNumber() | Unlocked() | Subscriptions() | Reported() | Refusing():
                 return [_done(event, texts, outcome)]
             case _:

@@ -19,7 +19,7 @@ from maxapi.exceptions.max import InvalidToken, MaxApiError
 
 from bot.events import Event, Left, Opened, Pressed, Said, language_of, user_id_of
 from bot.messages import Button, Copy, Link, Message, Press
-from bot.messenger import Hook, MessengerError, checked_name, is_message_id
+from bot.messenger import Hook, Introduction, MessengerError, checked_name, is_message_id
 from otp.model import Channel, Person, Refusal
 from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
 from otp.taps import Update
@@ -98,6 +98,11 @@ class MaxSkin:
 
     async def username(self) -> str:
         return checked_name((await self._call(HTTPMethod.GET, "/me")).get("username"))
+
+    async def introduce(self, introductions: Sequence[Introduction]) -> None:
+        """MAX has one list for all languages, and no description."""
+        commands = [{"name": name, "description": what} for name, what in introductions[0].commands]
+        await self._call(HTTPMethod.PATCH, "/me/commands", json={"commands": commands})
 
     async def hooks(self) -> Sequence[Hook]:
         found = (await self._call(HTTPMethod.GET, "/subscriptions")).get("subscriptions")

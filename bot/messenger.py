@@ -40,6 +40,16 @@ def is_message_id(value: object) -> TypeGuard[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Introduction:
+    """What the messenger shows of the bot in one language."""
+
+    language: str
+    description: str
+    commands: tuple[tuple[str, str], ...]
+    """Name and what it does."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hook:
     """A webhook that the messenger has registered for this bot."""
 
@@ -75,6 +85,10 @@ class Skin(Protocol):
 
     async def username(self) -> str:
         """The bot's user name as links need it. Raises `MessengerError`."""
+        ...
+
+    async def introduce(self, introductions: Sequence[Introduction]) -> None:
+        """Register commands and description; the first language stands for all others. Raises `MessengerError`."""
         ...
 
     async def hooks(self) -> Sequence[Hook]:

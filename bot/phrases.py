@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from bot.messages import Button, Copy, Link, Message, Page, Press, Style
-from bot.texts import Texts
+from bot.texts import Texts, languages
 from otp import words
 from otp.housekeeping import Closing
 from otp.model import Cause, Context, Ending, Parcel, Project, Request, Subscriber
@@ -38,6 +38,7 @@ AGAIN: Final = "again"
 UNLOCK: Final = "unlock"
 LEAVE: Final = "leave"
 CHOOSE: Final = "match"
+LANGUAGE: Final = "lang"
 REPEAT: Final = "repeat"
 NOT_ME: Final = "notme"
 NOT_ME_LOCKED: Final = "lnotme"
@@ -197,6 +198,27 @@ def help_page(texts: Texts, found: Subscriptions) -> Message:
     for _, project in found.locked[:MOST_BUTTONS]:
         page.line(_short(project.name, LISTED_LENGTH), Style.BOLD)
     return page.message(*buttons)
+
+
+def choose_language() -> Message:
+    """Every language there is, each in its own words."""
+    known = languages()
+    page = Page()
+    for texts in known.values():
+        page.line(texts("language.ask"))
+    return page.message(
+        *(Press(texts("language.name"), f"{LANGUAGE}:{name}") for name, texts in known.items())
+    )
+
+
+def language_chosen(texts: Texts) -> Message:
+    """In the language that was chosen."""
+    return Page().line(texts("language.done")).message()
+
+
+def commands(texts: Texts) -> list[tuple[str, str]]:
+    """The commands of the bot, each with what it does: what the messenger's menu shows."""
+    return [(name, texts(f"commands.{name}")) for name in ("help", "stop", "lang")]
 
 
 def subscriptions(texts: Texts, found: Subscriptions) -> Message:

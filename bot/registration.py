@@ -13,7 +13,9 @@ from typing import Any, Final
 
 import structlog
 
-from bot.messenger import Hook, MessengerError, Skin
+from bot import phrases
+from bot.messenger import Hook, Introduction, MessengerError, Skin
+from bot.texts import FALLBACK, languages
 from otp.codes import fingerprint
 from otp.model import Channel
 from otp.ports import Store, Tx, Work
@@ -103,6 +105,7 @@ class Registration:
         try:
             await self._identify(skin, info)
             await self._keep_registered(skin, info)
+            await self._introduce(skin)
         except MessengerError as error:
             info.state = State.UNAUTHORIZED if error.unauthorized else State.UNREACHABLE
             info.detail = error.reason
@@ -122,6 +125,32 @@ class Registration:
                 lambda tx: tx.remember(_fact(skin.channel, self._name_fact(skin.channel)), name)
             )
         info.state, info.detail = State.OK, None
+
+    async def _introduce(self, skin: Skin) -> None:
+        """Register commands and descriptions, once for each version of their texts. A refusal stops nothing."""
+        known = {name: texts for name, texts in languages().items() if name != self._first_language(skin)}
+        ordered = {self._first_language(skin): languages()[self._first_language(skin)], **known}
+        shown = [
+            Introduction(name, texts("help.who"), tuple(phrases.commands(texts)))
+            for name, texts in ordered.items()
+        ]
+        mark, fact = (
+            fingerprint([repr(shown)]),
+            _fact(skin.channel, f"introduced.{self._identities[skin.channel]}"),
+        )
+        if await self._store.read(lambda tx: tx.fact(fact)) == mark:
+            return
+        try:
+            await skin.introduce(shown)
+        except MessengerError as error:
+            log.warning("channel.not_introduced", channel=skin.channel, detail=error.reason)
+            return
+        await self._store.write(lambda tx: tx.remember(fact, mark))
+
+    @staticmethod
+    def _first_language(skin: Skin) -> str:
+        """Of the one list that stands for all: MAX's people speak Russian, Telegram's have a list per language."""
+        return "ru" if skin.channel is Channel.MAX else FALLBACK
 
     async def _keep_registered(self, skin: Skin, info: ChannelInfo) -> None:
         wanted = self._targets.get(skin.channel)

@@ -28,6 +28,7 @@ from aiogram.exceptions import (
 from aiogram.methods import TelegramMethod
 from aiogram.methods.base import TelegramType
 from aiogram.types import (
+    BotCommand,
     CopyTextButton,
     InlineKeyboardButton,
     InlineKeyboardMarkup,
@@ -38,7 +39,7 @@ from aiohttp import ClientConnectorError, ClientError, ClientTimeout, Connection
 
 from bot.events import Event, Left, Pressed, Said, language_of, user_id_of
 from bot.messages import Button, Copy, Link, Message, Press
-from bot.messenger import Hook, MessengerError, checked_name
+from bot.messenger import Hook, Introduction, MessengerError, checked_name
 from otp.model import Channel, Person, Refusal
 from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
 from otp.taps import Update
@@ -156,6 +157,13 @@ class TelegramSkin:
     async def username(self) -> str:
         me = await self._call(self._bot.get_me())
         return checked_name(me.username)
+
+    async def introduce(self, introductions: Sequence[Introduction]) -> None:
+        for place, one in enumerate(introductions):
+            commands = [BotCommand(command=name, description=what) for name, what in one.commands]
+            for language in ([None] if place == 0 else []) + [one.language]:
+                await self._call(self._bot.set_my_commands(commands, language_code=language))
+                await self._call(self._bot.set_my_description(one.description, language_code=language))
 
     async def hooks(self) -> Sequence[Hook]:
         info = await self._call(self._bot.get_webhook_info())

@@ -27,6 +27,8 @@ WHEN = {
     "dead": "A link or button that does nothing any more",
     "popup": "Popups",
     "help": "/start, /help and everything else",
+    "language": "/lang",
+    "commands": "The messenger's menu",
     "stop": "/stop",
 }
 

@@ -122,6 +122,13 @@ class Unlocked:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguageChosen:
+    """From now on the bot speaks this language to the person."""
+
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
 class Subscriptions:
     """What a person has subscribed to, and where they are locked. `left` names a project that was just left."""
 
@@ -182,4 +189,5 @@ Pressing = (
     | TryLater
     | Reported
     | Refusing
+    | LanguageChosen
 )

@@ -154,6 +154,14 @@ class Tx(Protocol):
         """Remember the language that a subscriber's client uses now."""
         ...
 
+    async def choose_language(self, person: Person, language: str) -> None:
+        """Remember the language that a person chose, for good."""
+        ...
+
+    async def chosen_language(self, person: Person) -> str | None:
+        """The language that a person chose."""
+        ...
+
     # ---------------------------------------------------------- subscribers
 
     async def subscriber(self, project_id: str, mode: Mode, subscriber_id: str) -> Subscriber | None:

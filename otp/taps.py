@@ -45,6 +45,7 @@ from otp.outcomes import (
     Coming,
     Dead,
     Hurdle,
+    LanguageChosen,
     MustUnlock,
     NoSuchPairing,
     NotYours,
@@ -227,6 +228,20 @@ class Taps:
         async def work(tx: Tx) -> Repeated | Subscriptions:
             await leave_all(tx, self._rules, update.person)
             return Subscriptions([], [])
+
+        return await once(self._store, update, work)
+
+    async def language(self, update: Update) -> Update:
+        """The update in the language that its person chose, if they did."""
+        chosen = await self._store.read(lambda tx: tx.chosen_language(update.person))
+        return replace(update, language=chosen) if chosen is not None else update
+
+    async def choose_language(self, update: Update, language: str) -> Repeated | LanguageChosen:
+        """Speak this language to the person from now on, whatever the client says."""
+
+        async def work(tx: Tx) -> Repeated | LanguageChosen:
+            await tx.choose_language(update.person, language)
+            return LanguageChosen(language)
 
         return await once(self._store, update, work)
 

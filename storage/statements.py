@@ -148,6 +148,18 @@ class SqlTx(ABC):
             language,
         )
 
+    async def choose_language(self, person: Person, language: str) -> None:
+        await self.rows(
+            "INSERT INTO people (address, language) VALUES ($1, $2) ON CONFLICT (address) DO UPDATE SET language = $2",
+            person.address,
+            language,
+        )
+        await self.see(person, language)
+
+    async def chosen_language(self, person: Person) -> str | None:
+        row = await self._one("SELECT language FROM people WHERE address = $1", person.address)
+        return str(row["language"]) if row else None
+
     # ---------------------------------------------------------- subscribers
 
     async def subscriber(self, project_id: str, mode: Mode, subscriber_id: str) -> Subscriber | None:

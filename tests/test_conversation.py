@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from otp.model import Channel
 from sandbox.wire import Fault
 from tests.running import Running, Someone, running
 
@@ -373,6 +374,32 @@ async def test_answers_that_hang_do_not_hold_up_codes(run: Running, channel: str
     hold.set()
     await run.quiet()
     assert {(await run.status(request))["status"] for request in requests} == {"sent"}
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_another_language_sticks(run: Running, channel: str) -> None:
+    """Chosen with /lang, whatever the client says, for what a site sends by itself too."""
+    person = run.someone(channel, "en")
+    sub = await run.subscriber(person)
+    await person.say("/lang")
+    await person.press("Русский")
+    assert "по-русски" in person.last
+    await person.say("/help")
+    assert "одноразовые коды" in person.last
+    await run.call("POST", "/v1/otp/send", {"subscriber_id": sub})
+    assert "Никому его не сообщайте" in person.last
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_the_bot_introduces_itself(run: Running, channel: str) -> None:
+    """Commands stand in the messenger's menu, once for each version of the texts."""
+    sim = run.someone(channel).sim
+    told = [call for call in sim.calls if call.method in ("setMyCommands", "PATCH /me/commands")]
+    assert len(told) == (3 if channel == "telegram" else 1)
+    assert await run.service.registration.check(Channel(channel))
+    assert len([call for call in sim.calls if call.method in ("setMyCommands", "PATCH /me/commands")]) == len(
+        told
+    )
 
 
 async def test_a_group_hears_nothing(run: Running) -> None:

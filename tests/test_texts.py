@@ -117,6 +117,8 @@ def every_message(texts: Texts, project: Project) -> Iterator[tuple[str, Message
     yield "match", phrases.question(texts, Asked(project, matched, NOTE), "en")
     yield "pairing", phrases.no_such_pairing(texts, NoSuchPairing())
     yield "pairing, wait", phrases.no_such_pairing(texts, NoSuchPairing(59))
+    yield "choose language", phrases.choose_language()
+    yield "language chosen", phrases.language_chosen(texts)
     yield "unwanted", phrases.unwanted(texts, Unwanted(project, REQUEST, NOTE))
     for ending in Ending:
         yield f"ended {ending}", phrases.ended(texts, project, ending)
