@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from api.admin import AdminServer
     from api.app import Health
+    from bot.fetching import Fetcher
     from bot.messenger import Skin
     from bot.registration import Registration
     from bot.replies import Replies
@@ -67,6 +68,7 @@ class Service:
     health: Health
     projects: Projects
     skins: Mapping[Channel, Skin]
+    fetchers: Sequence[Fetcher]
     admin: AdminServer | None = None
 
     async def begin(self) -> None:
@@ -75,6 +77,8 @@ class Service:
         await self.courier.recover(at_start=True)
         now = self.clock.now()
         await self.jobs.start({"sweep": now, **{f"check:{channel}": now for channel in self.skins}})
+        for fetcher in self.fetchers:
+            fetcher.start()
         if self.admin is not None:
             await self.admin.start()
 
@@ -82,6 +86,8 @@ class Service:
         """Stop the background work and let go of everything."""
         if self.admin is not None:
             await self.admin.close()
+        for fetcher in self.fetchers:
+            await fetcher.close()
         await self.jobs.close()
         await self.courier.close(DRAIN_SECONDS)
         await self.replies.close(2)
@@ -184,6 +190,7 @@ def build_app(
     from api.bodies import read_limited
     from bot.background import check_channel, close_message, tell_locked
     from bot.dialog import Dialog
+    from bot.fetching import Fetcher
     from bot.replies import CodeMessenger, Replies, ReplyLimit
     from bot.webhooks import WebhookRoutes
     from config.logs import log_event
@@ -202,9 +209,8 @@ def build_app(
     registration = make_registration(settings, store, skins)
     messengers = {channel: CodeMessenger(skin) for channel, skin in skins.items()}
     courier = Courier(store, rules, clock, messengers, _failed)
-    limit = ReplyLimit(settings.replies_per_minute, clock)
+    limit, taps = ReplyLimit(settings.replies_per_minute, clock), Taps(store, rules)
     replies = Replies(skins, store, limit, _failed)
-    taps = Taps(store, rules)
     dialog = Dialog(taps, Protection(store, rules, taps), randomness, limit.allows)
     health = Health(store, lambda: _readiness(settings, registration))
     handlers = {
@@ -221,13 +227,29 @@ def build_app(
 
     for listener in (courier.on_event, jobs.on_event, offer, log_event):
         store.listen(listener)
-    app = web.Application(middlewares=[frame(randomness)])
+    infos = registration.channels if settings.public_url is None else {}
+    fetchers = [Fetcher(skins[one], dialog, replies, store, clock, infos[one], _failed) for one in infos]
+    hooks = WebhookRoutes(skins, _hook_secrets(settings, skins), dialog, replies, read_limited)
     api = Api(OtpService(store, rules, courier, registration.names), {mode}, VERSION)
-    secrets = {channel: webhook_secrets(settings, channel) for channel in skins}
-    hooks = WebhookRoutes(skins, secrets, dialog, replies, read_limited)
+    app = web.Application(middlewares=[frame(randomness)])
     app.add_routes([*api.routes(), *health.routes(), *hooks.routes()])
-    projects = Projects(store, randomness, mode)
-    return Service(app, store, clock, courier, replies, jobs, registration, health, projects, skins)
+    return Service(
+        app,
+        store,
+        clock,
+        courier,
+        replies,
+        jobs,
+        registration,
+        health,
+        Projects(store, randomness, mode),
+        skins,
+        fetchers,
+    )
+
+
+def _hook_secrets(settings: Settings, skins: Mapping[Channel, Skin]) -> dict[Channel, list[str]]:
+    return {channel: webhook_secrets(settings, channel) for channel in skins}
 
 
 def _failed(error: BaseException) -> None:
@@ -252,7 +274,7 @@ def _readiness(settings: Settings, registration: Registration) -> dict[str, Any]
         }
         for channel, info in registration.channels.items()
     }
-    updates = "webhook" if settings.public_url else "none: PUBLIC_URL is not set, the bots hear nothing"
+    updates = "webhook" if settings.public_url else "fetched: PUBLIC_URL is not set, no updates are delivered"
     return {"channels": channels, "updates": updates, "version": VERSION}
 
 
@@ -319,7 +341,8 @@ async def serve(settings: Settings) -> None:
             await _configure_project(settings, service.projects)
             if settings.public_url is None:
                 log.warning(
-                    "updates.none", hint="PUBLIC_URL is not set: the bots hear nothing and answer nobody"
+                    "updates.fetched",
+                    hint="PUBLIC_URL is not set: no updates are delivered, they are fetched",
                 )
 
             def ready() -> None:
@@ -348,7 +371,7 @@ async def _configure_project(settings: Settings, projects: Projects) -> None:
         raise SettingsError([f"PROJECT_{error.field.upper()}: {error.message}"]) from error
 
 
-async def sandbox(settings: Settings) -> None:
+async def sandbox(settings: Settings, *, fetch: bool) -> None:
     """The service wired to simulated messengers: a new database and a new key at each start, on this machine only."""
     from config.clock import SystemClock, SystemRandomness
     from otp.model import Mode
@@ -367,7 +390,7 @@ async def sandbox(settings: Settings) -> None:
         wired = defaults_but(
             {
                 "secret_keys": randomness.text(48),
-                "public_url": PUBLIC_URL,
+                "public_url": None if fetch else PUBLIC_URL,
                 "telegram_bot_token": demo.telegram_token,
                 "max_bot_token": demo.max_token,
                 "telegram_api_url": demo.telegram_url,
@@ -475,7 +498,7 @@ def _run(given: argparse.Namespace) -> int:
 
     try:
         if given.command in ("serve", "sandbox"):
-            return _run_server(given.command == "serve")
+            return _run_server(given.command == "serve", fetch=getattr(given, "fetch", False))
         return _run_command(given)
     except StorageUnusable as error:
         raise StartError(str(error), EXIT_STORE) from error
@@ -483,14 +506,14 @@ def _run(given: argparse.Namespace) -> int:
         raise StartError(f"the database can't be used: {error.__cause__ or error}", EXIT_STORE) from error
 
 
-def _run_server(real: bool) -> int:
+def _run_server(real: bool, *, fetch: bool) -> int:
     settings = load("serve" if real else "sandbox")
     from config.logs import configure
 
     quiet = not real and "log_level" not in settings.model_fields_set
     configure("warning" if quiet else settings.log_level, settings.log_format, settings.secrets)
     raise_file_limit()
-    asyncio.run(serve(settings) if real else sandbox(settings))
+    asyncio.run(serve(settings) if real else sandbox(settings, fetch=fetch))
     return 0
 
 

@@ -19,7 +19,15 @@ from maxapi.exceptions.max import InvalidToken, MaxApiError
 
 from bot.events import Event, Left, Opened, Pressed, Said, language_of, user_id_of
 from bot.messages import Button, Copy, Link, Message, Press
-from bot.messenger import Hook, Introduction, MessengerError, checked_name, is_message_id
+from bot.messenger import (
+    FETCH_SECONDS,
+    Fetched,
+    Hook,
+    Introduction,
+    MessengerError,
+    checked_name,
+    is_message_id,
+)
 from otp.model import Channel, Person, Refusal
 from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
 from otp.taps import Update
@@ -99,6 +107,17 @@ class MaxSkin:
     async def username(self) -> str:
         return checked_name((await self._call(HTTPMethod.GET, "/me")).get("username"))
 
+    async def fetch(self, marker: int | None) -> Fetched:
+        wanted = {"timeout": FETCH_SECONDS, "types": ",".join(UPDATES)} | (
+            {} if marker is None else {"marker": marker}
+        )
+        answer = await self._call(
+            HTTPMethod.GET, "/updates", seconds=FETCH_SECONDS + CALL_SECONDS, params=wanted
+        )
+        listed, confirms = answer.get("updates"), answer.get("marker")
+        bodies = [json.dumps(one).encode() for one in listed] if isinstance(listed, list) else []
+        return Fetched(bodies, confirms if isinstance(confirms, int) else None)
+
     async def introduce(self, introductions: Sequence[Introduction]) -> None:
         """MAX has one list for all languages, and no description."""
         commands = [{"name": name, "description": what} for name, what in introductions[0].commands]
@@ -128,7 +147,11 @@ class MaxSkin:
         try:
             return await self._request(method, path, **content)
         except _FAILURES as error:
-            raise MessengerError(_reason(error), unauthorized=isinstance(error, InvalidToken)) from error
+            blocked = isinstance(error, MaxApiError) and error.code == HTTPStatus.METHOD_NOT_ALLOWED
+            unauthorized = isinstance(error, InvalidToken)
+            raise MessengerError(
+                _reason(error), unauthorized=unauthorized, webhook_in_the_way=blocked
+            ) from error
 
     async def _request(
         self, method: HTTPMethod, path: str, *, seconds: float = CALL_SECONDS, **content: Any

@@ -16,9 +16,11 @@ from otp.ports import Outcome
 class MessengerError(Exception):
     """A call that is not about a code failed. Holds a short reason, never what the messenger or its library said."""
 
-    def __init__(self, reason: str, *, unauthorized: bool = False) -> None:
+    def __init__(self, reason: str, *, unauthorized: bool = False, webhook_in_the_way: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.webhook_in_the_way = webhook_in_the_way
+        """Updates can't be fetched while a webhook is registered."""
         self.unauthorized = unauthorized
         """The messenger does not know the token."""
 
@@ -37,6 +39,17 @@ def checked_name(name: object) -> str:
 def is_message_id(value: object) -> TypeGuard[str]:
     """Whether this is an id of a message that can be stored and sent back."""
     return isinstance(value, str) and _MESSAGE_ID.fullmatch(value) is not None
+
+
+FETCH_SECONDS: Final = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Bodies as a webhook would bring them, and what confirms them at the next fetch."""
+
+    bodies: Sequence[bytes]
+    marker: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +98,10 @@ class Skin(Protocol):
 
     async def username(self) -> str:
         """The bot's user name as links need it. Raises `MessengerError`."""
+        ...
+
+    async def fetch(self, marker: int | None) -> Fetched:
+        """Wait up to `FETCH_SECONDS` for updates; `marker` confirms those before. Raises `MessengerError`."""
         ...
 
     async def introduce(self, introductions: Sequence[Introduction]) -> None:

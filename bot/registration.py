@@ -198,15 +198,17 @@ class Registration:
             if url != ours and url in listed and not skin.replaces_hook:
                 await skin.unregister(url)
 
-    async def remove(self, channel: Channel) -> str | None:
-        """Remove the webhook that we registered; its URL. Raises `MessengerError`."""
+    async def remove(self, channel: Channel, *, take_over: bool = False) -> list[str]:
+        """Remove the webhook that we registered, with `take_over` every one; their URLs. Raises `MessengerError`."""
         earlier, _ = await self._remembered(channel)
         wanted = self._targets.get(channel)
-        url = earlier or (wanted.url if wanted else None)
-        if url is not None and any(hook.url == url for hook in await self._skins[channel].hooks()):
+        ours = earlier or (wanted.url if wanted else None)
+        listed = [hook.url for hook in await self._skins[channel].hooks()]
+        removed = [url for url in listed if take_over or url == ours]
+        for url in removed:
             await self._skins[channel].unregister(url)
         await self._store.write(_remembering(channel, None, None))
-        return url
+        return removed
 
     async def perform(self, verb: str, *, take_over: bool) -> dict[str, Any]:
         """The operator's `webhooks register|show|remove`: what came of it, by channel."""
@@ -217,7 +219,7 @@ class Registration:
             if verb == "show":
                 return {"webhooks": [asdict(hook) for hook in await self._skins[channel].hooks()]}
             if verb == "remove":
-                return {"removed": await self.remove(channel)}
+                return {"removed": await self.remove(channel, take_over=take_over)}
             wanted = self._targets.get(channel)
             if wanted is None:
                 return {"problem": "PUBLIC_URL and SECRET_KEYS must be set, here and for the running service"}

@@ -39,7 +39,7 @@ from aiohttp import ClientConnectorError, ClientError, ClientTimeout, Connection
 
 from bot.events import Event, Left, Pressed, Said, language_of, user_id_of
 from bot.messages import Button, Copy, Link, Message, Press
-from bot.messenger import Hook, Introduction, MessengerError, checked_name
+from bot.messenger import FETCH_SECONDS, Fetched, Hook, Introduction, MessengerError, checked_name
 from otp.model import Channel, Person, Refusal
 from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
 from otp.taps import Update
@@ -158,6 +158,18 @@ class TelegramSkin:
         me = await self._call(self._bot.get_me())
         return checked_name(me.username)
 
+    async def fetch(self, marker: int | None) -> Fetched:
+        updates = await self._call(
+            self._bot.get_updates(
+                offset=marker,
+                timeout=FETCH_SECONDS,
+                allowed_updates=UPDATES,
+                request_timeout=FETCH_SECONDS + CALL_SECONDS,
+            )
+        )
+        bodies = [one.model_dump_json(by_alias=True, exclude_none=True).encode() for one in updates]
+        return Fetched(bodies, updates[-1].update_id + 1 if updates else None)
+
     async def introduce(self, introductions: Sequence[Introduction]) -> None:
         for place, one in enumerate(introductions):
             commands = [BotCommand(command=name, description=what) for name, what in one.commands]
@@ -192,7 +204,10 @@ class TelegramSkin:
             return await call
         except (AiogramError, ValueError) as error:
             unauthorized = isinstance(error, (TelegramUnauthorizedError, TelegramNotFound))
-            raise MessengerError(_reason(error), unauthorized=unauthorized) from error
+            blocked = isinstance(error, TelegramConflictError)
+            raise MessengerError(
+                _reason(error), unauthorized=unauthorized, webhook_in_the_way=blocked
+            ) from error
 
 
 def outcome_of(error: Exception) -> Outcome:

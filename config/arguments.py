@@ -23,7 +23,12 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"tapcode {VERSION}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="the service; settings come from the environment or .env")
-    commands.add_parser("sandbox", help="the same service with simulated messengers and a page to try it in")
+    sandbox = commands.add_parser(
+        "sandbox", help="the same service with simulated messengers and a page to try it in"
+    )
+    sandbox.add_argument(
+        "--fetch", action="store_true", help="fetch updates instead of having them delivered"
+    )
     _project(commands.add_parser("project", help="create and manage projects"))
     _webhooks(commands.add_parser("webhooks", help="webhook registration on the messengers"))
     return top
@@ -69,7 +74,10 @@ def _webhooks(top: argparse.ArgumentParser) -> None:
         "--take-over", action="store_true", help="remove what other programs registered for these bots"
     )
     verbs.add_parser("show", help="show what is registered")
-    verbs.add_parser("remove", help="remove this service's webhooks (a running service registers them again)")
+    remove = verbs.add_parser(
+        "remove", help="remove this service's webhooks (a running service registers them again)"
+    )
+    remove.add_argument("--take-over", action="store_true", help="remove what other programs registered too")
 
 
 def _toml(path: str) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from bot.registration import State
 from otp.model import Channel
-from sandbox.wire import Fault
+from sandbox.wire import Fault, Webhook
 from tests.running import Running, Someone, running
 
 CHANNELS = ("telegram", "max")
@@ -420,3 +421,38 @@ async def test_a_group_hears_nothing(run: Running) -> None:
         assert answer.status == 200
     await run.quiet()
     assert len(run.demo.telegram.calls) == before
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_updates_are_fetched_without_a_public_address(channel: str) -> None:
+    """The whole flow, with no webhook anywhere."""
+    async with running(public_url=None) as run:
+        person, request = run.someone(channel), await run.request()
+        assert person.sim.webhooks == []
+        person.sim.open_link(person.user_id, link(request, channel))
+        await person.sim.until(lambda: "Get the code" in person.labels)
+        person.sim.press(person.user_id, person.screen[-1].id, 0, 0)
+        await person.sim.until(lambda: bool(person.codes))
+        await run.quiet()
+        status = await run.status(request)
+        assert await run.verify(status["subscriber_id"], person.codes[-1]) == {"verified": True}
+        ready = (await run.call("GET", "/readyz")).json
+        assert ready["channels"][channel]["webhook"] == "fetched"
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_a_webhook_in_the_way_of_fetching_is_told_and_can_be_removed(channel: str) -> None:
+    """The state says so; the command removes it; then updates come."""
+    async with running(public_url=None) as run:
+        person = run.someone(channel)
+        info = run.service.registration.channels[Channel(channel)]
+        person.sim.say(person.user_id, "/help")  # ends the fetch that waits
+        person.sim.webhooks.append(Webhook("https://other.example/x", "s" * 16, (), 0))
+        for _ in range(200):
+            run.clock.advance(seconds=1)
+            await asyncio.sleep(0.01)
+            if info.state is State.FOREIGN_WEBHOOK:
+                break
+        assert info.state is State.FOREIGN_WEBHOOK
+        await run.service.registration.perform("remove", take_over=True)
+        assert person.sim.webhooks == []
