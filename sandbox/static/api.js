@@ -76,16 +76,18 @@ export class ServiceClient {
     this.onLog = () => {};
   }
 
-  requestCode() {
-    return this.#call("POST", "/v1/otp/request", {});
+  /** `wishes` may hold "match" and "context". */
+  requestCode(wishes) {
+    return this.#call("POST", "/v1/otp/request", wishes);
   }
 
   requestStatus(requestId) {
     return this.#call("GET", `/v1/otp/request/${encodeURIComponent(requestId)}/status`);
   }
 
-  sendCode(subscriberId) {
-    return this.#call("POST", "/v1/otp/send", { subscriber_id: subscriberId });
+  /** `wishes` may hold "reuse" and "context". */
+  sendCode(subscriberId, wishes) {
+    return this.#call("POST", "/v1/otp/send", { subscriber_id: subscriberId, ...wishes });
   }
 
   /** `requestId` ties the answer to one request's code; null after a code that was sent directly. */
@@ -93,6 +95,11 @@ export class ServiceClient {
     const body = { subscriber_id: subscriberId, code };
     if (requestId) body.request_id = requestId;
     return this.#call("POST", "/v1/otp/verify", body);
+  }
+
+  clearLog() {
+    this.log = [];
+    this.onLog();
   }
 
   async #call(method, path, body) {

@@ -76,6 +76,7 @@ async function followState() {
 }
 
 function applyState(state) {
+  const restarted = client.facts && client.facts.api_key !== state.facts.api_key;
   client.facts = state.facts;
   clockOffset = state.clock_offset_seconds;
   setText(find(".version"), state.facts.version);
@@ -84,8 +85,12 @@ function applyState(state) {
     phone.update(state.phones[channel]);
     if (personBefore && personBefore !== phone.state.user_id) site.forget(channel);
   }
+  if (restarted) {
+    site.startOver();
+    client.clearLog();
+  }
   showTime();
-  if (!document.body.classList.contains("ready")) teachPhones();
+  if (restarted || !document.body.classList.contains("ready")) teachPhones();
   document.body.classList.add("ready");
 }
 
@@ -114,9 +119,9 @@ function showTime() {
 
 // ---- from one part of the page to another
 
-function openLink(channel, link) {
+function openLink(channel, link, instead) {
   showView(channel);
-  phones[channel].open(link);
+  phones[channel].open(link, instead);
 }
 
 /** A link button in a chat: a messenger's own link opens on its phone, any other in a new tab. */

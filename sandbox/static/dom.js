@@ -33,6 +33,13 @@ export async function copyText(text) {
   }
 }
 
+/** Copies `text` and says how it went in `note`, which reads "Copy" again soon after. */
+export async function copyAndSay(note, text) {
+  setText(note, await copyText(text));
+  await wait(1800);
+  setText(note, t("copy"));
+}
+
 export function wait(milliseconds) {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

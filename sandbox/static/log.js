@@ -1,6 +1,6 @@
 // The list of the site's calls: curl that can be copied, and the answer beside it.
 
-import { copyText, make, makeButton, setText, wait } from "./dom.js";
+import { copyAndSay, make, makeButton, setText } from "./dom.js";
 import { t } from "./i18n.js";
 
 /** Draws `client.log`; an entry keeps its element, so that focus and selection survive a new call. */
@@ -67,11 +67,7 @@ function block(className, label, text) {
 
 function copyButton(curl, name) {
   const note = make("span", "", t("copy"), { "aria-live": "polite" });
-  const button = makeButton("small", "", async () => {
-    setText(note, await copyText(curl));
-    await wait(1800);
-    setText(note, t("copy"));
-  }, { title: `curl: ${name}` });
+  const button = makeButton("small", "", () => copyAndSay(note, curl), { title: `curl: ${name}` });
   button.append(note);
   return button;
 }

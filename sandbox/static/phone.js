@@ -38,14 +38,14 @@ export class Phone {
 
   // ---- acts of the person
 
-  /** Opens a deep link on this phone, as a tap on the site's button would. */
-  async open(link) {
+  /** Opens a deep link on this phone, as a tap on the site's button would. `instead` can be typed to the same end. */
+  async open(link, instead) {
     this.part(".hint").hidden = true;
     this.root.scrollIntoView({ block: "nearest" });
     this.chat.focus({ preventScroll: true });
     const answer = await this.#act("open", { link });
     if (!answer?.silent) return;
-    this.typed = new URL(link).searchParams.get("start");
+    this.typed = instead ?? new URL(link).searchParams.get("start");
     this.part(".hint").hidden = false;
     this.#drawHint();
   }

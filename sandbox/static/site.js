@@ -1,10 +1,12 @@
 // The demo shop's sign-in form: asks the service for a code, waits for it, checks what the person entered.
 
-import { setText, wait } from "./dom.js";
+import { copyAndSay, setText, wait } from "./dom.js";
 import { CHANNELS, hasWords, t } from "./i18n.js";
 
 const POLL_MS = 1000;
 const POLL_SLOWEST_MS = 8000;
+const POLLS = 1200; // while the links live, and then the code
+const DEVICE = { device: "Chrome on Windows", location: "Kazan", ip: "203.0.113.7" };
 
 /** The form below `root`. `openLink(channel, link)` opens a deep link on a phone; `onNews` hears of each outcome. */
 export class Site {
@@ -12,11 +14,13 @@ export class Site {
     this.client = client;
     this.openLink = openLink;
     this.onNews = onNews;
-    this.request = null; // the newest request: {id, links, status}
+    this.request = null; // the newest: {id, pairingCode, number or undefined, links, status}
     this.attempt = null; // the code being entered: {subscriberId, channel, requestId or null}
-    this.known = {}; // channel -> subscriber_id, as a site would keep it with its account
+    this.known = {}; // channel -> subscriber_id, as a site would keep it with its account: only after `verified`
     this.signedIn = ""; // the channel of the code that signed the person in
     this.busy = false;
+    this.era = 0; // how often the site forgot: older answers are dropped
+    this.troubled = false; // the note is an error of the polling
     this.note = () => ({ kind: "quiet", text: t("start") });
     this.part = (selector) => root.querySelector(selector);
     this.#listen();
@@ -27,56 +31,80 @@ export class Site {
     this.part(".sign-out").addEventListener("click", () => this.#signOut());
     this.part(".code-form").addEventListener("submit", (event) => this.#submit(event));
     for (const channel of Object.keys(CHANNELS)) {
-      this.part(`.open-${channel}`).addEventListener("click", () => this.openLink(channel, this.request.links[channel]));
+      this.part(`.open-${channel}`).addEventListener("click", () => {
+        this.openLink(channel, this.request.links[channel], this.request.pairingCode);
+      });
       this.part(`.send-${channel}`).addEventListener("click", () => this.#sendDirectly(channel));
+    }
+    for (const name of [".pairing-code", ".request-text"]) {
+      const button = this.part(`${name} + button`);
+      button.addEventListener("click", () => copyAndSay(button.firstChild, this.part(name).textContent));
     }
   }
 
   // ---- what the site does
 
   async #getCode() {
-    const answer = await this.#ask(() => this.client.requestCode());
+    const match = this.part(".want-match").checked ? { match: true } : {};
+    const answer = await this.#ask(() => this.client.requestCode({ ...match, ...this.#context() }));
     if (!answer) return;
-    const { request_id: id, telegram_link: telegram, max_link: max } = answer;
-    this.#become({ request: { id, links: { telegram, max }, status: "pending" } });
+    const { request_id: id, pairing_code: pairingCode, match_number: number, telegram_link: telegram, max_link: max } = answer;
+    this.#become({ request: { id, pairingCode, number, links: { telegram, max }, status: "pending" } });
     this.#show("wait", "pending");
     this.#poll(this.request);
   }
 
-  /** Asks for the status every second until it is final or the person asked for another code. */
+  /** Who is asking, for the person to see in the chat; nothing unless that is wanted. */
+  #context() {
+    if (!this.part(".want-context").checked) return {};
+    return { context: { action: t("signIn"), ...DEVICE } };
+  }
+
+  /** Asks for the status every second, also once it is sent: until the sign-in it may still become reported. */
   async #poll(request) {
     let pause = POLL_MS;
-    while (request.status === "pending") {
+    for (let left = POLLS; left && isOpen(request); left -= 1) {
       await wait(pause);
       if (this.request !== request) return;
       const answer = await this.client.requestStatus(request.id);
       if (this.request !== request) return;
       pause = answer.ok ? POLL_MS : Math.min(pause * 2, POLL_SLOWEST_MS);
       if (answer.ok) this.#statusArrived(request, answer.body);
-      else this.#showError(answer);
+      else if (request.status === "pending") this.#pollFailed(answer);
       if (answer.status === 404) return;
     }
   }
 
-  #statusArrived(request, { status, channel, subscriber_id: subscriberId }) {
-    request.status = status;
-    if (status === "pending") return this.#show("wait", "pending"); // also takes back an error that has passed
-    if (status === "sent") this.#codeIsThere({ subscriberId, channel, requestId: request.id }, request);
-    else this.#show("bad", status);
-    return this.onNews();
+  #pollFailed(answer) {
+    if (this.note().kind === "bad" && !this.troubled) return; // an act's error stands until the next act
+    this.#showError(answer);
+    this.troubled = true;
+  }
+
+  #statusArrived(request, { status, channel, subscriber_id: subscriberId, reported }) {
+    const before = request.status;
+    request.status = reported ? "reported" : status;
+    if (request.status === "pending" && this.troubled) this.#show("wait", "pending"); // the error has passed
+    if (request.status === before) return;
+    if (request.status === "sent") this.#codeIsThere({ subscriberId, channel, requestId: request.id }, request);
+    else {
+      this.#become({ request });
+      this.#show("bad", request.status);
+    }
+    this.onNews();
   }
 
   async #sendDirectly(channel) {
     const subscriberId = this.known[channel];
-    const answer = await this.#ask(() => this.client.sendCode(subscriberId));
-    if (answer) this.#codeIsThere({ subscriberId, channel, requestId: null }, null);
+    const same = this.part(".want-same").checked ? { reuse: true } : {};
+    const answer = await this.#ask(() => this.client.sendCode(subscriberId, { ...same, ...this.#context() }));
+    if (answer) this.#codeIsThere({ subscriberId, channel, requestId: null }, null, answer.reused);
   }
 
-  #codeIsThere(attempt, request) {
+  #codeIsThere(attempt, request, same = false) {
     this.#become({ attempt, request });
-    this.known[attempt.channel] = attempt.subscriberId;
     this.part("#code").value = "";
-    this.#show("good", "sent", { channel: CHANNELS[attempt.channel] });
+    this.#show("good", same ? "sentSame" : "sent", { channel: CHANNELS[attempt.channel] });
   }
 
   async #submit(event) {
@@ -84,15 +112,20 @@ export class Site {
     const input = this.part("#code");
     const code = input.value.trim();
     input.focus({ preventScroll: true });
-    if (!code) return;
-    const { subscriberId, requestId } = this.attempt;
+    if (!code) {
+      this.#show("bad", "emptyCode");
+      return;
+    }
+    const { attempt } = this;
+    const { subscriberId, requestId } = attempt;
     const answer = await this.#ask(() => this.client.verifyCode(subscriberId, code, requestId));
-    if (answer?.verified === true) this.#signIn();
+    if (answer?.verified === true) this.#signIn(attempt);
     else if (answer) this.#refuse(answer);
   }
 
-  #signIn() {
-    this.#become({ signedIn: this.attempt.channel });
+  #signIn({ channel, subscriberId }) {
+    this.known[channel] = subscriberId;
+    this.#become({ signedIn: channel });
     this.#show("good", "verified");
     this.part(".sign-out").focus({ preventScroll: true });
   }
@@ -112,8 +145,17 @@ export class Site {
   forget(channel) {
     delete this.known[channel];
     if (channel !== (this.attempt?.channel ?? this.signedIn)) return this.draw();
+    this.era += 1;
     this.#become({});
     return this.#show("quiet", "forgotten", { channel: CHANNELS[channel] });
+  }
+
+  /** A new sandbox knows nothing of what the old one told. */
+  startOver() {
+    this.era += 1;
+    this.known = {};
+    this.#become({});
+    this.#show("quiet", "restarted");
   }
 
   #become({ request = null, attempt = null, signedIn = "" }) {
@@ -125,8 +167,13 @@ export class Site {
     if (this.busy) return null;
     this.busy = true;
     this.draw();
+    const { era } = this;
     const answer = await call();
     this.busy = false;
+    if (era !== this.era) {
+      this.draw();
+      return null;
+    }
     if (answer.ok) return answer.body;
     this.#showError(answer);
     return null;
@@ -137,11 +184,13 @@ export class Site {
   #show(kind, key, values = {}) {
     // Kept as a function, so that a change of language changes what stands there already.
     this.note = () => ({ kind, text: t(key, values) });
+    this.troubled = false;
     this.draw();
   }
 
   #showError(answer) {
     this.note = () => ({ kind: "bad", ...describeProblem(answer) });
+    this.troubled = false;
     this.draw();
   }
 
@@ -153,7 +202,9 @@ export class Site {
     this.part(".code-form").hidden = !this.attempt;
     this.part(".sign-out").hidden = !this.signedIn;
     this.#drawGetCode();
+    this.part(".match-option").hidden = this.signedIn;
     this.#drawLinks();
+    this.#drawPairing();
     this.part(".direct").hidden = Object.keys(this.known).length === 0;
     for (const channel of Object.keys(CHANNELS)) this.part(`.send-${channel}`).hidden = !(channel in this.known);
   }
@@ -168,15 +219,33 @@ export class Site {
   }
 
   #drawLinks() {
-    this.part(".links").hidden = !this.request;
-    if (!this.request) return;
-    this.part(".links").classList.toggle("quiet", this.request.status !== "pending");
+    const open = isOpen(this.request);
+    this.part(".links").hidden = !open;
+    if (!open) return;
+    this.part(".links").classList.toggle("quiet", this.request.status === "sent");
     for (const [channel, link] of Object.entries(this.request.links)) {
       const button = this.part(`.open-${channel}`);
       button.hidden = !link;
       setText(button.querySelector("small"), (link ?? "").replace("https://", ""));
     }
   }
+
+  /** What can be typed in place of the links, and the number to press. */
+  #drawPairing() {
+    const { status, id, pairingCode, number } = this.request ?? {};
+    const pending = status === "pending";
+    this.part(".pairing").hidden = !pending;
+    this.part(".match").hidden = !pending || !number;
+    if (!pending) return;
+    setText(this.part(".match-number"), number ?? "");
+    setText(this.part(".pairing-code"), pairingCode);
+    setText(this.part(".request-text"), `otp_${id}`);
+  }
+}
+
+/** Whether a request may still become something else. */
+function isOpen(request) {
+  return ["pending", "sent"].includes(request?.status);
 }
 
 /** A problem answer in plain words, and beside them its own code and detail for the developer who looks on. */

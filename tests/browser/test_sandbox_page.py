@@ -41,10 +41,11 @@ def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if name not in NOT_FOR_THE_SANDBOX}
     environment["PORT"] = str(port)
-    log = tmp_path_factory.mktemp("sandbox") / "output.txt"
-    command = [sys.executable, "main.py", "sandbox"]
+    folder = tmp_path_factory.mktemp("sandbox")  # its data/ is made there, so a running sandbox is left alone
+    log = folder / "output.txt"
+    command = [sys.executable, str(ROOT / "main.py"), "sandbox"]
     with log.open("wb") as output:
-        service = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+        service = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
     try:
         wait_until_ready(f"http://127.0.0.1:{port}", service, log)
         yield f"http://127.0.0.1:{port}"
@@ -116,7 +117,8 @@ def wait_until_ready(url: str, service: subprocess.Popen[bytes], log: Path) -> N
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if service.poll() is not None:
-            break
+            said = " ".join(log.read_text(errors="replace").split())
+            raise RuntimeError(f"the sandbox ended with {service.returncode}: {said[-500:]}")
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:  # noqa: S310
             if answer.status == 200:
                 return
@@ -169,6 +171,27 @@ def code_on(page: Page, channel: str) -> str:
     assert code.isdecimal()
     assert len(code) == 6
     return code
+
+
+def say(page: Page, channel: str, text: str) -> None:
+    """Type a message on a phone."""
+    page.locator(f".{channel} .composer input").fill(text)
+    page.keyboard.press("Enter")
+
+
+def number_keys(page: Page, channel: str) -> list[str]:
+    """The numbers that the bot lets the person choose from."""
+    page.locator(f".{channel} .key.press").first.wait_for()
+    return [label for label in keys(page, channel).all_inner_texts() if label.isdecimal()]
+
+
+def number_shown(page: Page) -> str:
+    """Ask with a number to match, and read it off the site."""
+    page.get_by_label("Match a number").check()
+    ask(page)
+    number = page.locator(".match-number").inner_text()
+    assert number.isdecimal()
+    return number
 
 
 def enter(page: Page, code: str) -> None:
@@ -245,6 +268,7 @@ def test_a_link_expires(page: Page):
     ask(page)
     press(page, ".later")
     says(page, "The link has expired")
+    assert page.locator(".links").is_hidden()
 
 
 def test_a_code_expires(page: Page):
@@ -269,12 +293,13 @@ def test_a_subscriber_gets_the_code_at_once(page: Page):
 
 
 def test_max_stays_silent_and_typing_helps(page: Page):
-    """A second link in MAX does nothing; the hint's button types the request, and the code comes."""
+    """A second link in MAX does nothing; the hint's button types the pairing code, and the code comes."""
     enter(page, agree(page, "max"))
     press(page, ".sign-out")
     ask(page)
     open_link(page, "max")
     shows(page.locator(".max .hint"), "MAX says nothing to the bot on a repeated link")
+    shows(page.locator(".max .hint button"), page.locator(".pairing-code").inner_text())
     press(page, ".max .hint button")
     enter(page, code_on(page, "max"))
     says(page, "You are signed in")
@@ -285,8 +310,68 @@ def test_a_code_sent_directly(page: Page):
     enter(page, agree(page, "telegram"))
     says(page, "You are signed in")
     press(page, ".send-telegram")
+    again = code_on(page, "telegram")
+    page.get_by_label("The same code again").check()
+    press(page, ".send-telegram")
+    says(page, "the same one again")
+    page.locator(".telegram .bubble", has_text="was sent again").wait_for()
+    assert code_on(page, "telegram") == again
+    enter(page, again)
+    says(page, "You are signed in")
+
+
+@pytest.mark.parametrize("channel", ["telegram", "max"])
+def test_a_pairing_code_typed_on_a_phone(page: Page, channel: str):
+    """After a bare /start the code that stands beside the links does the same as a link."""
+    ask(page)
+    press(page, f".{channel} [data-say='/start']")
+    page.locator(f".{channel} .message.bot").wait_for()
+    press(page, ".pairing-code + button")
+    shows(page.locator(".pairing-code + button"), "Copied")
+    pairing_code = page.evaluate("navigator.clipboard.readText()")
+    assert pairing_code == page.locator(".pairing-code").inner_text()
+    say(page, channel, pairing_code.lower())
+    keys(page, channel).first.click()
+    enter(page, code_on(page, channel))
+    says(page, "You are signed in")
+
+
+def test_the_right_number(page: Page):
+    """Whoever presses the number that the site shows gets the code."""
+    number = number_shown(page)
+    open_link(page, "telegram")
+    assert number in number_keys(page, "telegram")
+    keys(page, "telegram").get_by_text(number, exact=True).click()
     enter(page, code_on(page, "telegram"))
     says(page, "You are signed in")
+
+
+def test_a_wrong_number(page: Page):
+    """Any other number cancels the request, and the links go."""
+    number = number_shown(page)
+    open_link(page, "max")
+    other = next(label for label in number_keys(page, "max") if label != number)
+    keys(page, "max").get_by_text(other, exact=True).click()
+    says(page, "Cancelled in the bot")
+    for part in (".links", ".pairing", ".match"):
+        assert page.locator(part).is_hidden()
+
+
+def test_it_was_not_me(page: Page):
+    """The button under a code withdraws it, and the site hears of that."""
+    agree(page, "telegram")
+    keys(page, "telegram").get_by_text("It wasn't me").click()
+    says(page, "The person said: it wasn't me")
+    assert page.locator(".code-form").is_hidden()
+
+
+def test_who_is_asking(page: Page):
+    """The bot shows who asked, when the site says so."""
+    page.get_by_label("Say who is asking").check()
+    ask(page)
+    open_link(page, "telegram")
+    shows(page.locator(".telegram .bubble").last, "Chrome on Windows")
+    shows(page.locator(".telegram .bubble").last, "203.0.113.7")
 
 
 def test_copying_on_a_phone(page: Page):
@@ -304,8 +389,7 @@ def test_stop(page: Page):
     """After /stop and the button to leave, the service no longer knows the subscriber."""
     enter(page, agree(page, "telegram"))
     says(page, "You are signed in")
-    page.locator(".telegram .composer input").fill("/stop")
-    page.keyboard.press("Enter")
+    say(page, "telegram", "/stop")
     leave = page.locator(".telegram .message:has(.key.press)")
     leave.locator(".key").first.click()
     leave.wait_for(state="detached")
@@ -327,12 +411,54 @@ def test_block(page: Page):
     page.locator(".max .composer input:enabled").wait_for()
 
 
+def test_an_error_stays_while_the_site_waits(page: Page):
+    """The polling of a pending request does not talk over the refusal of a code sent directly."""
+    enter(page, agree(page, "max"))
+    says(page, "You are signed in")
+    press(page, ".max .block")
+    shows(page.locator(".max .bot-kind"), "blocked")
+    press(page, ".sign-out")
+    ask(page)
+    press(page, ".send-max")
+    says(page, "You are not subscribed")
+    shows(call_named(page, "GET /v1/otp/request/").locator(".times"), "2 times")
+    says(page, "You are not subscribed")
+
+
+def test_no_code_entered(page: Page):
+    """An empty field is not sent, and the site says why nothing happens."""
+    agree(page, "telegram")
+    enter(page, "")
+    says(page, "Enter the code first")
+
+
 def test_a_new_person_makes_the_site_forget(page: Page):
     """The next person on a phone is not taken for the one before."""
-    agree(page, "telegram")
+    code = agree(page, "telegram")
+    assert page.locator(".direct").is_hidden()
+    enter(page, code)
+    says(page, "You are signed in")
+    assert page.locator(".direct").is_visible()
     press(page, ".telegram .new-person")
     says(page, "new person on the Telegram phone")
     assert page.locator(".direct").is_hidden()
+
+
+def test_a_new_sandbox_makes_the_site_forget(page: Page, base_url: str):
+    """Another key in the state means another service: the site and the log start again, and the site says so."""
+
+    def rekeyed(route: Any) -> None:
+        state = route.fetch(url=f"{base_url}/sandbox/state").json()
+        state["facts"]["api_key"] += "x"
+        route.fulfill(json=state)
+
+    enter(page, agree(page, "telegram"))
+    says(page, "You are signed in")
+    page.route("**/sandbox/state*", rekeyed, times=1)
+    press(page, ".max [data-language=ru]")
+    says(page, "The sandbox was restarted")
+    assert page.locator(".direct").is_hidden()
+    assert page.locator(".call").count() == 0
 
 
 # ---- the log of calls
@@ -347,7 +473,7 @@ def test_the_curl_line_works_as_pasted(page: Page):
     line = page.evaluate("navigator.clipboard.readText()")
     assert line == entry.locator(".curl").text_content()
     answer = in_shell(line)
-    assert set(answer) == {"request_id", "telegram_link", "max_link", "expires_in"}
+    assert set(answer) == {"request_id", "pairing_code", "telegram_link", "max_link", "expires_in"}
     assert answer["request_id"] not in entry.locator(".answer").inner_text()
 
 
@@ -380,6 +506,15 @@ def test_no_sideways_scrolling_on_a_small_phone(open_page: Callable[..., Page]):
         for view in ("telegram", "max", "calls", "site"):
             press(page, f"[data-view={view}]")
             assert page.evaluate("document.documentElement.scrollWidth") == 360
+        page.locator(".want-match").check()
+        press(page, ".get-code")
+        page.locator(".match-number").wait_for()
+        for button in page.locator(".copy-row button").all():
+            box, frame = button.bounding_box(), page.locator(".pairing").bounding_box()
+            assert box
+            assert frame
+            assert box["x"] + box["width"] < frame["x"] + frame["width"]
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
 def test_one_part_at_a_time_on_a_small_phone(open_page: Callable[..., Page]):
