@@ -303,9 +303,6 @@ async def own(database: str, stop: asyncio.Event) -> Any:
     from storage.ownership import FileLock
 
     lock = FileLock(database)
-    if lock.acquire():
-        return lock
-    print(f"tapcode: another process serves the database {database}: waiting for it to end", file=sys.stderr)
     if not await lock.acquire_within(LOCK_SECONDS, stop):
         raise StartError(
             f"another process serves the database {database} (waited {LOCK_SECONDS} s): stop it first",

@@ -299,6 +299,7 @@ class CodeMessage:
 
     subscriber_id: str | None
     request_id: str | None
+    delivery_id: str | None
     ended: Ending | None
 
 

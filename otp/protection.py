@@ -55,7 +55,9 @@ class Protection:
             code = await tx.code_by_id(code_id)
             if code is None or sub.locked or not sub.subscribed or self._rules.keys.digits(code.seed) is None:
                 return Ended(project, about.ended or Ending.EXPIRED)
-            match await claim(tx, self._rules, sub, code.terms, Cause.AGAIN, code=code):
+            earlier = await tx.delivery(about.delivery_id) if about.delivery_id is not None else None
+            context = earlier.context if earlier is not None else None
+            match await claim(tx, self._rules, sub, code.terms, Cause.AGAIN, code=code, context=context):
                 case Delivery():
                     return Coming(project, Cause.AGAIN, fresh=False)
                 case NoRoom(wait_ms):

@@ -574,7 +574,7 @@ class SqlTx(ABC):
 
     async def code_message(self, code_id: str, person: Person) -> CodeMessage | None:
         row = await self._one(
-            "SELECT subscriber_id, request_id, ended FROM messages WHERE code_id = $1 AND address = $2 "
+            "SELECT subscriber_id, request_id, delivery_id, ended FROM messages WHERE code_id = $1 AND address = $2 "
             "ORDER BY request_id IS NULL, created_at DESC LIMIT 1",
             code_id,
             person.address,

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from otp.model import Ending, RequestStatus
+from otp.model import Context, Ending, RequestStatus
 from otp.outcomes import (
     Asked,
     Cancelled,
@@ -27,9 +27,9 @@ from tests.fakes import FakeClock
 from tests.world import ANN, BOB, LOGIN, World, make_world, wrong
 
 
-async def with_code(world: World) -> tuple[str, str, str, str]:
+async def with_code(world: World, context: Context | None = None) -> tuple[str, str, str, str]:
     """A person with a live code of a request: (subscriber, request, code id, digits)."""
-    request_id = await world.request()
+    request_id = (await world.service.request(world.caller, None, LOGIN, context)).request.id
     await world.taps.open(world.update(), request_id)
     await world.taps.consent(world.update(), request_id)
     await world.settle()
@@ -44,13 +44,14 @@ async def test_send_again_brings_the_same_code_with_its_time_and_attempts(
     world: World, clock: FakeClock
 ) -> None:
     """Time and attempts go on, the request keeps its code, nothing is made anew."""
-    sub, request_id, code_id, digits = await with_code(world)
+    sub, request_id, code_id, digits = await with_code(world, Context(action="Sign in"))
     await world.verify(sub, wrong(digits))
     clock.advance(minutes=3)
     assert isinstance(await world.protection.repeat(world.update(), code_id), Coming)
     await world.settle()
     again = world.telegram.parcels[-1]
     assert (again.digits, again.minutes, len(world.telegram.parcels)) == (digits, 2, 2)
+    assert again.delivery.context == Context(action="Sign in")
     assert (await world.verify(sub, wrong(digits))).attempts_left == LOGIN.max_attempts - 2
     assert (await world.verify(sub, digits, request_id=request_id)).reason is None
 
