@@ -581,9 +581,8 @@ class SqlTx(ABC):
         )
         if row is None:
             return None
-        return CodeMessage(
-            row["subscriber_id"], row["request_id"], Ending(row["ended"]) if row["ended"] else None
-        )
+        ended = Ending(row["ended"]) if row["ended"] else None
+        return CodeMessage(row["subscriber_id"], row["request_id"], row["delivery_id"], ended)
 
     async def shown_code(self, message_id: str) -> ShownCode | None:
         row = await self._one(
