@@ -230,10 +230,10 @@ async def test_a_code_message_becomes_its_outcome(run: Running, channel: str) ->
     person = run.someone(channel)
     sub = await run.subscriber(person)
     await run.verify(sub, person.codes[-1])
-    await becomes(run, person, 1, "The code was used")
+    await becomes(run, person, 1, "This code has been used")
     for _ in range(2):
         await run.call("POST", "/v1/otp/send", {"subscriber_id": sub, "max_attempts": 1})
-    await becomes(run, person, 2, "newer code")
+    await becomes(run, person, 2, "A new one was sent")
     wrong = "1" * 6 if person.codes[-1] != "1" * 6 else "2" * 6
     await run.verify(sub, wrong)
     await becomes(run, person, 3, "too many wrong codes")
@@ -256,7 +256,7 @@ async def test_an_edit_that_fails_is_tried_again(run: Running, channel: str) -> 
     for _ in range(30):
         await run.quiet()
         run.clock.advance(seconds=5)
-    await becomes(run, person, 1, "The code was used")
+    await becomes(run, person, 1, "This code has been used")
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
@@ -283,7 +283,7 @@ async def test_it_was_not_me(run: Running, channel: str) -> None:
     await person.press("Get the code")
     code = person.codes[-1]
     await person.press("It wasn't me")
-    assert "the site will know" in person.last
+    assert "if there was a code, it no longer works" in person.last
     status = await run.status(request)
     assert (status["status"], status["reported"]) == ("sent", True)
     assert (await run.verify(status["subscriber_id"], code))["reason"] == "no_active_code"
@@ -316,7 +316,7 @@ async def test_the_number_on_the_screen(run: Running, channel: str) -> None:
         if re.fullmatch("[0-9]{2}", label) and label != request["match_number"]
     )
     await person.press(wrong)
-    assert "fraud" in person.last
+    assert "scam" in person.last
     assert await run.status(request) == {"status": "cancelled"}
 
 
@@ -327,7 +327,7 @@ async def test_a_pairing_code_is_typed(run: Running, channel: str) -> None:
     await person.say("/start")
     assert "AB12-C3D4" in person.last
     await person.say("0000-0000" if request["pairing_code"] != "0000-0000" else "0000-0001")
-    assert "no such code" in person.last
+    assert "was not found" in person.last
     await person.say("HEYTHERE")
     assert "one-time codes" in person.last
     await person.say(request["pairing_code"].lower())

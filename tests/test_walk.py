@@ -19,14 +19,14 @@ EDGE = re.compile(r"^    (\w+) --> (\w+): (.+)$", re.MULTILINE)
 
 SHOWS = {
     "asked": "If you press “Get the code”",
-    "matching": "Press the number",
+    "matching": "Press the same number",
     "code": "Code for",
-    "used": "The code was used",
+    "used": "This code has been used",
     "cancelled": "Cancelled.",
     "expired": "This link has expired",
     "wrong_number": "not the number on the site",
     "offered": "may not have arrived",
-    "reported": "the site will know",
+    "reported": "if there was a code, it no longer works",
     "refused": "can't send you codes any more",
     "unwanted": "You chose to get no codes",
     "locked": "do not work for now",
