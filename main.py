@@ -400,7 +400,9 @@ async def sandbox(settings: Settings, *, fetch: bool) -> None:
         )
         service.app.middlewares.insert(1, local_only)
         try:
-            made = await service.projects.create("Ромашка · Daisy", "Цветы с доставкой. Flowers, delivered.")
+            made = await service.projects.create(
+                "Ромашка · Daisy", "Цветы с доставкой. Flowers, delivered.", "https://daisy.example/login"
+            )
             base_url = f"http://{'localhost' if settings.host == '127.0.0.1' else host}:{settings.port}"
             facts = {
                 "api_key": made.api_key,

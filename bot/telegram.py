@@ -73,6 +73,16 @@ class _Session(AiohttpSession):
         if self._session is not None and not self._session.closed:
             await self._session.close()
 
+    async def call_raw(self, token: str, method: str, params: dict[str, Any]) -> tuple[int, Any]:
+        """One call that waits for updates: the status and the JSON of the answer."""
+        session = await self.create_session()
+        limits = ClientTimeout(total=FETCH_SECONDS + CALL_SECONDS, sock_connect=CONNECT_SECONDS)
+        url = self.api.api_url(token=token, method=method)
+        async with session.post(
+            url, json=params, timeout=limits, proxy=self._http_proxy, allow_redirects=False
+        ) as answer:
+            return answer.status, json.loads(await answer.text())
+
     async def make_request(
         self,
         bot: Bot,
@@ -107,7 +117,8 @@ class TelegramSkin:
     replaces_hook = True
 
     def __init__(self, token: str, api_url: str, proxy: str | None = None) -> None:
-        self._bot = Bot(token, session=_Session(TelegramAPIServer.from_base(api_url), proxy))
+        self._session = _Session(TelegramAPIServer.from_base(api_url), proxy)
+        self._bot = Bot(token, session=self._session)
 
     def parse(self, body: bytes) -> Event | None:
         return parse(body)
@@ -159,16 +170,27 @@ class TelegramSkin:
         return checked_name(me.username)
 
     async def fetch(self, marker: int | None) -> Fetched:
-        updates = await self._call(
-            self._bot.get_updates(
-                offset=marker,
-                timeout=FETCH_SECONDS,
-                allowed_updates=UPDATES,
-                request_timeout=FETCH_SECONDS + CALL_SECONDS,
-            )
+        """Raw, without aiogram's models: one update that they can't read would hold up all that come after it."""
+        wanted = {"timeout": FETCH_SECONDS, "allowed_updates": UPDATES} | (
+            {} if marker is None else {"offset": marker}
         )
-        bodies = [one.model_dump_json(by_alias=True, exclude_none=True).encode() for one in updates]
-        return Fetched(bodies, updates[-1].update_id + 1 if updates else None)
+        try:
+            status, answer = await self._session.call_raw(self._bot.token, "getUpdates", wanted)
+        except (TimeoutError, ClientError, ValueError) as error:
+            raise MessengerError("no answer") from error
+        listed = answer.get("result") if isinstance(answer, dict) and answer.get("ok") is True else None
+        if not isinstance(listed, list):
+            conflict, unknown = (
+                status == HTTPStatus.CONFLICT,
+                status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND),
+            )
+            raise MessengerError(f"HTTP {status}", unauthorized=unknown, webhook_in_the_way=conflict)
+        ids = [
+            one["update_id"]
+            for one in listed
+            if isinstance(one, dict) and isinstance(one.get("update_id"), int)
+        ]
+        return Fetched([json.dumps(one).encode() for one in listed], max(ids) + 1 if ids else None)
 
     async def introduce(self, introductions: Sequence[Introduction]) -> None:
         for place, one in enumerate(introductions):
