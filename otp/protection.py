@@ -9,6 +9,7 @@ from otp.model import (
     Delivery,
     DeliveryState,
     Ending,
+    Mode,
     Person,
     Project,
     Refusal,
@@ -122,9 +123,7 @@ class Protection:
             if found is None:
                 return NotYours()
             sub, project = found
-            await leave(tx, self._rules, sub)
-            await tx.refuse(update.person, sub.project_id, sub.mode)
-            return Refusing(project)
+            return await self._refuse(tx, update.person, project, sub.mode, sub)
 
         return await once(self._store, update, work)
 
@@ -136,13 +135,18 @@ class Protection:
             if found is None:
                 return NotYours()
             request, project = found
-            sub = await tx.subscriber_of(request.project_id, request.mode, update.person)
-            if sub is not None:
-                await leave(tx, self._rules, sub)
-            await tx.refuse(update.person, request.project_id, request.mode)
-            return Refusing(project)
+            sub = await tx.subscriber_of(project.id, request.mode, update.person)
+            return await self._refuse(tx, update.person, project, request.mode, sub)
 
         return await once(self._store, update, work)
+
+    async def _refuse(
+        self, tx: Tx, person: Person, project: Project, mode: Mode, sub: Subscriber | None
+    ) -> Refusing:
+        if sub is not None:
+            await leave(tx, self._rules, sub)
+        await tx.refuse(person, project.id, mode)
+        return Refusing(project)
 
     async def allow(self, update: Update, request_id: str) -> Pressing:
         """The person wants this project's codes after all: the question of the link follows."""
