@@ -38,6 +38,16 @@ async def asked(world: World, person: Person = ANN) -> str:
     return request_id
 
 
+async def held_at_the_end(world: World, clock: FakeClock) -> tuple[str, asyncio.Event]:
+    """A request whose delivery began 2 s before its 900 s were over and is at the messenger until the event is set."""
+    request_id = await asked(world)
+    clock.advance(minutes=15, ms=-2000)
+    hold = world.telegram.hold = asyncio.Event()
+    await world.taps.consent(world.update(), request_id)
+    await world.settle()
+    return request_id, hold
+
+
 async def status(world: World, request_id: str) -> RequestStatus:
     """What the site sees."""
     return (await world.service.status(world.caller, request_id)).status
@@ -352,28 +362,20 @@ async def test_nothing_is_tried_after_the_end_of_the_request(world: World, clock
 
 async def test_a_delivery_over_the_end_keeps_the_request_pending(world: World, clock: FakeClock) -> None:
     """Claimed before 900 s, accepted after: sent."""
-    request_id = await asked(world)
-    clock.advance(minutes=15, ms=-2000)
-    world.telegram.hold = asyncio.Event()
-    await world.taps.consent(world.update(), request_id)
-    await world.settle()
+    request_id, hold = await held_at_the_end(world, clock)
     clock.advance(seconds=10)
     assert await status(world, request_id) is RequestStatus.PENDING
-    world.telegram.hold.set()
+    hold.set()
     await world.settle()
     assert await status(world, request_id) is RequestStatus.SENT
 
 
 async def test_an_outcome_after_the_grace_does_not_revive_the_request(world: World, clock: FakeClock) -> None:
     """What was seen expired stays expired."""
-    request_id = await asked(world)
-    clock.advance(minutes=15, ms=-2000)
-    world.telegram.hold = asyncio.Event()
-    await world.taps.consent(world.update(), request_id)
-    await world.settle()
+    request_id, hold = await held_at_the_end(world, clock)
     clock.advance(seconds=17)
     assert await status(world, request_id) is RequestStatus.EXPIRED
-    world.telegram.hold.set()
+    hold.set()
     await world.settle()
     assert await status(world, request_id) is RequestStatus.EXPIRED
 
