@@ -20,8 +20,8 @@ from bot.max import MaxSkin, outcome_of, parse
 from bot.messages import Message
 from otp.model import Channel, Person, Refusal
 from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
+from tests.updates import ANY, GONE, NO_TEXT, TEXTS, body, changed
 
-ANY = st.characters(exclude_categories=())  # halves of surrogate pairs too
 ME = 4_815_162
 WHO = {
     "user_id": ME,
@@ -77,35 +77,6 @@ REMOVED: dict[str, Any] = {**STOPPED, "update_type": "dialog_removed"}
 KINDS = {str(one["update_type"]): one for one in (STARTED, CREATED, PRESSED, STOPPED, REMOVED)}
 USER = {"bot_started": "user", "message_created": "message.sender", "message_callback": "callback.user",
         "bot_stopped": "user", "dialog_removed": "user"}  # fmt: skip
-
-
-class Gone:
-    """In the place of a value: the field is missing."""
-
-    def __repr__(self) -> str:
-        return "missing"
-
-
-GONE = Gone()
-
-
-def changed(update: dict[str, Any], path: str, value: Any) -> bytes:
-    """The update's body with another value at a dotted path, or without what is there."""
-    made = copy.deepcopy(update)
-    *way, last = path.split(".")
-    at = made
-    for step in way:
-        at = at[step]
-    if value is GONE:
-        at.pop(last, None)
-    else:
-        at[last] = value
-    return json.dumps(made).encode()
-
-
-def body(update: dict[str, Any]) -> bytes:
-    """An update as it arrives."""
-    return json.dumps(update, ensure_ascii=False).encode()
 
 
 def key(raw: bytes) -> str:
@@ -164,7 +135,7 @@ def test_a_stop_and_a_removed_dialog_are_left(update: dict[str, Any]):
     assert event.update.person == PERSON
 
 
-@pytest.mark.parametrize("text", [GONE, None, 5, ["x"], {"a": 1}], ids=repr)
+@pytest.mark.parametrize("text", NO_TEXT, ids=repr)
 def test_a_message_without_text_says_nothing(text: Any):
     """A photo or a sticker is answered as anything else."""
     event = parse(changed(CREATED, "message.body.text", text))
@@ -172,11 +143,7 @@ def test_a_message_without_text_says_nothing(text: Any):
     assert event.text == ""
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", " ", "привет \U0001f600", "a\x00b", "\ud800", "\udfff x", "x" * 100_000, "<b>&amp;\u202e"],
-    ids=lambda text: ascii(text[:9]),
-)  # fmt: skip
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: ascii(text[:9]))
 def test_any_text_comes_through(text: str):
     """NUL, halves of characters and markup are text like any other here."""
     event = parse(changed(CREATED, "message.body.text", text))

@@ -37,8 +37,8 @@ from bot.telegram import TelegramSkin, outcome_of, parse
 from otp.model import Channel, Person, Refusal
 from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
 from otp.taps import Update
+from tests.updates import ANY, GONE, NO_TEXT, TEXTS, body, changed
 
-ANY = st.characters(exclude_categories=())  # halves of surrogate pairs too
 ME = 4_815_162_342
 WHO = {"id": ME, "is_bot": False, "first_name": "Ада", "username": "ada", "language_code": "ru"}
 CHAT = {"id": ME, "type": "private", "first_name": "Ада", "username": "ada"}
@@ -79,35 +79,6 @@ KINDS = {"message": MESSAGE, "callback_query": PRESS, "my_chat_member": BLOCKED}
 PERSON = Person(Channel.TELEGRAM, ME)
 
 
-class Gone:
-    """In the place of a value: the field is missing."""
-
-    def __repr__(self) -> str:
-        return "missing"
-
-
-GONE = Gone()
-
-
-def changed(update: dict[str, Any], path: str, value: Any) -> bytes:
-    """The update's body with another value at a dotted path, or without what is there."""
-    made = copy.deepcopy(update)
-    *way, last = path.split(".")
-    at = made
-    for step in way:
-        at = at[step]
-    if value is GONE:
-        del at[last]
-    else:
-        at[last] = value
-    return json.dumps(made).encode()
-
-
-def body(update: dict[str, Any]) -> bytes:
-    """An update as it arrives."""
-    return json.dumps(update, ensure_ascii=False).encode()
-
-
 def key(raw: bytes) -> str:
     """The key of an update that is of use."""
     event = parse(raw)
@@ -135,7 +106,7 @@ def test_a_block_is_left():
     assert parse(body(BLOCKED)) == Left(Update("telegram:70003", PERSON, "ru"))
 
 
-@pytest.mark.parametrize("text", [GONE, None, 5, ["x"], {"a": 1}], ids=repr)
+@pytest.mark.parametrize("text", NO_TEXT, ids=repr)
 def test_a_message_without_text_says_nothing(text: Any):
     """A photo or a sticker is answered as anything else."""
     event = parse(changed(MESSAGE, "message.text", text))
@@ -143,11 +114,7 @@ def test_a_message_without_text_says_nothing(text: Any):
     assert event.text == ""
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", " ", "привет \U0001f600", "a\x00b", "\ud800", "\udfff x", "x" * 100_000, "<b>&amp;\u202e"],
-    ids=lambda text: ascii(text[:9]),
-)  # fmt: skip
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: ascii(text[:9]))
 def test_any_text_comes_through(text: str):
     """NUL, halves of characters and markup are text like any other here."""
     event = parse(changed(MESSAGE, "message.text", text))
