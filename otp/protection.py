@@ -75,10 +75,10 @@ class Protection:
             about = await tx.code_message(code_id, update.person)
             if about is None or about.subscriber_id is None:
                 return NotYours()
-            sub = await tx.subscriber_by_id(about.subscriber_id)
-            project = await tx.project(sub.project_id) if sub is not None else None
-            if sub is None or project is None:
+            found = await _own(tx, about.subscriber_id, update.person)
+            if found is None:
                 return NotYours()
+            sub, project = found
             await tx.consume(code_id, Ending.REPORTED)
             request = await tx.request(about.request_id) if about.request_id is not None else None
             if request is not None:
