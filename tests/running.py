@@ -1,4 +1,7 @@
-"""The whole service on loopback, with simulated messengers, people and a site: what end-to-end tests stand on."""
+"""The whole service on loopback, with simulated messengers, people and a site: what end-to-end tests stand on.
+
+`running` runs it inside the test; `tests.process` runs the real program in a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import json
 import re
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -46,7 +50,7 @@ class Someone:
 
     sim: Simulator
     user_id: int
-    running: Running
+    running: Site
 
     async def open(self, link: str) -> bool:
         """Follow a deep link; whether the messenger told the bot."""
@@ -98,18 +102,14 @@ class Someone:
 
 
 @dataclass
-class Running:
-    """A service that runs, seen from outside."""
+class Site(ABC):
+    """A service seen from outside: the site's calls, and people with simulated messengers."""
 
-    service: main.Service
     demo: Demo
-    clock: FakeClock
     url: str
     http: aiohttp.ClientSession
     api_key: str
-    settings: Settings
-    people: int = 100
-    failures: list[object] = field(default_factory=list)
+    people: int = field(default=100, init=False)
 
     def someone(self, channel: str = "telegram", language: str = "en") -> Someone:
         """A new person."""
@@ -150,8 +150,26 @@ class Running:
         await person.press("Get the code")
         return str((await self.status(request))["subscriber_id"])
 
+    @abstractmethod
     async def quiet(self) -> None:
         """Until every update had its answer and all that follows from it was done."""
+
+    def answered(self) -> bool:
+        """Whether every call of the bots has its answer."""
+        calls = [*self.demo.telegram.calls, *self.demo.max.calls]
+        waiting = ("getUpdates", "GET /updates")  # these wait for updates to come
+        return all(call.status is not None for call in calls if call.method not in waiting)
+
+
+@dataclass
+class Running(Site):
+    """A service that runs inside the test."""
+
+    service: main.Service
+    clock: FakeClock
+    settings: Settings
+
+    async def quiet(self) -> None:
         still = 0
         async with asyncio.timeout(10):
             while still < 10:
@@ -159,13 +177,8 @@ class Running:
                 await self.demo.max.settled()
                 await self.service.store.read(_nothing)
                 await asyncio.sleep(0)
-                still = still + 1 if self._idle() else 0
-
-    def _idle(self) -> bool:
-        calls = [*self.demo.telegram.calls, *self.demo.max.calls]
-        waiting = ("getUpdates", "GET /updates")  # these wait for updates to come
-        answered = all(call.status is not None for call in calls if call.method not in waiting)
-        return self.service.replies.idle and self.service.jobs.idle and answered
+                idle = self.service.replies.idle and self.service.jobs.idle and self.answered()
+                still = still + 1 if idle else 0
 
 
 async def _nothing(_tx: object) -> None:
@@ -208,7 +221,7 @@ async def running(store_url: str = "sqlite:///:memory:", **settings: Any) -> Asy
             made = await service.projects.create("Ромашка Shop", "flowers & <gifts>")
             await service.begin()
             async with aiohttp.ClientSession() as http:
-                one = Running(service, demo, clock, url, http, made.api_key, loaded)
+                one = Running(demo, url, http, made.api_key, service, clock, loaded)
                 await demo.telegram.until(lambda: all(service.registration.names().values()))
                 await one.quiet()
                 yield one

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import stat
@@ -12,7 +11,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,22 +20,7 @@ from otp.model import Mode
 from otp.ports import Store
 from otp.projects import Projects
 from tests.fakes import SeededRandomness
-
-ROOT = Path(__file__).parent.parent
-
-
-def tapcode(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in a folder of its own."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / "main.py"), *arguments],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+from tests.process import ROOT, start, tapcode, until_serving
 
 
 def test_the_version_is_that_of_the_release(tmp_path: Path) -> None:
@@ -147,37 +130,6 @@ async def test_a_socket_file_of_a_dead_owner_is_replaced(tmp_path: Path, store: 
 
 
 # ------------------------------------------------------------------ the service itself
-
-
-def start(folder: Path, port: int, **environment: str) -> subprocess.Popen[str]:
-    """The real service, without a messenger that answers."""
-    settings = {
-        "PATH": os.environ["PATH"],
-        "PORT": str(port),
-        "SECRET_KEYS": "k" * 40,
-        "MAX_BOT_TOKEN": "a-token-of-the-tests",
-        "MAX_API_URL": "http://127.0.0.1:9",
-        "MAX_BOT_USERNAME": "id1_bot",
-        "LOG_FORMAT": "json",
-        "PROJECT_NAME": "Shop",
-        "PROJECT_API_KEY": "tc_live_" + "t" * 40,
-        **environment,
-    }
-    command = [sys.executable, str(ROOT / "main.py"), "serve"]
-    return subprocess.Popen(
-        command, cwd=folder, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def until_serving(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
-    """Read the log up to the line that says so."""
-    lines: list[dict[str, Any]] = []
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.append(json.loads(line))
-        if lines[-1]["event"] == "serving":
-            return lines
-    raise AssertionError(lines)
 
 
 def test_the_service_serves_and_stops(tmp_path: Path, unused_tcp_port: int) -> None:
