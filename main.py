@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from api.admin import AdminServer
-    from api.app import Health
+    from api.app import Api, Health
     from bot.fetching import Fetcher
     from bot.messenger import Skin
     from bot.registration import Registration
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from otp.policy import Policy
     from otp.ports import Clock, Randomness, Store
     from otp.projects import Projects
+    from otp.service import OtpService
 
 LOCK_SECONDS: Final = 10
 DRAIN_SECONDS: Final = 20
@@ -174,6 +175,20 @@ def make_policy(settings: Settings) -> Policy:
     )
 
 
+def make_api(settings: Settings, service: OtpService, clock: Clock, mode: Mode) -> Api:
+    """The API, with the operator's limits in front of it."""
+    from api.app import Api
+    from api.auth import Door, Limits
+
+    limits = Limits.per_minute(
+        clock,
+        requests=settings.requests_per_minute,
+        status_reads=settings.status_reads_per_minute,
+        trusted_proxies=settings.proxies,
+    )
+    return Api(service, Door(service, {mode}, limits), VERSION)
+
+
 def build_app(
     settings: Settings,
     *,
@@ -186,7 +201,7 @@ def build_app(
     """Wire all parts over an open store. Begins nothing."""
     from aiohttp import web
 
-    from api.app import Api, Health, frame
+    from api.app import Health, frame
     from api.bodies import read_limited
     from bot.background import check_channel, close_message, tell_locked
     from bot.dialog import Dialog
@@ -230,7 +245,7 @@ def build_app(
     infos = registration.channels if settings.public_url is None else {}
     fetchers = [Fetcher(skins[one], dialog, replies, store, clock, infos[one], _failed) for one in infos]
     hooks = WebhookRoutes(skins, _hook_secrets(settings, skins), dialog, replies, read_limited)
-    api = Api(OtpService(store, rules, courier, registration.names), {mode}, VERSION)
+    api = make_api(settings, OtpService(store, rules, courier, registration.names), clock, mode)
     app = web.Application(middlewares=[frame(randomness)])
     app.add_routes([*api.routes(), *health.routes(), *hooks.routes()])
     return Service(

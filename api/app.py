@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any, Final
@@ -14,12 +14,11 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from api import openapi
-from api.auth import authenticate
+from api.auth import RATE, Door
 from api.bodies import InvalidFields, json_object, validated
 from api.operations import OPERATIONS, Operation
 from api.problems import Problem, of_error, problem
 from otp.errors import OtpError, StorageUnavailable
-from otp.model import Mode
 from otp.ports import Randomness, Store
 from otp.service import OtpService
 
@@ -32,10 +31,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Api:
     """The API over one service."""
 
-    def __init__(self, service: OtpService, modes: Collection[Mode], version: str) -> None:
-        """`modes`: which keys act here."""
+    def __init__(self, service: OtpService, door: Door, version: str) -> None:
         self._service = service
-        self._modes = modes
+        self._door = door
         self._document = json.dumps(openapi.document(version), ensure_ascii=False).encode()
 
     def routes(self) -> list[web.RouteDef]:
@@ -47,7 +45,7 @@ class Api:
 
     def _handler(self, operation: Operation) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            caller = await authenticate(request, self._service, self._modes)
+            caller = await self._door.admit(request, operation)
             structlog.contextvars.bind_contextvars(project=caller.project.id)
             subject: Any = request.match_info.get("request_id")
             if operation.body is not None:
@@ -111,6 +109,7 @@ def frame(randomness: Randomness) -> Middleware:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         answer = await _answered(request, handler)
         answer.headers["X-Request-Id"] = request_id
+        answer.headers.update(request.get(RATE, {}))
         if request.path.startswith("/v1"):
             answer.headers["Cache-Control"] = "no-store"
         answer.headers["X-Content-Type-Options"] = "nosniff"

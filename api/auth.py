@@ -1,31 +1,121 @@
-"""Who calls: exactly one `Authorization: Bearer` header with a key of a mode that acts here."""
+"""Who may come in: one `Authorization: Bearer` header with a key of a mode that acts here, and not too often."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from typing import Final
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NoReturn
 
+import structlog
 from aiohttp import web
 
+from api.addresses import Network, client_address, one_site
+from api.limits import RateLimit, Taken
+from api.operations import Operation
 from api.problems import Problem
+from otp.codes import key_hash
+from otp.lifecycle import REQUEST_ID
 from otp.model import Caller, Mode
+from otp.ports import Clock
 from otp.service import OtpService
 
 _BEARER: Final = re.compile(r"bearer (tc_(live|test)_[A-Za-z0-9_-]{32,200})", re.ASCII | re.IGNORECASE)
+REFUSED_PER_MINUTE: Final = 3_000
+"""Calls without a valid key from one address, before its keys are no longer even looked up."""
+_KNOWN_KEYS: Final = 10_000
+RATE: Final = web.RequestKey("rate", dict)
+"""The fields that tell a caller about its limits, whatever the answer will be."""
 
 
-async def authenticate(request: web.Request, service: OtpService, modes: Collection[Mode]) -> Caller:
-    """The caller. Raises `Problem`: 401, or 403 for a disabled project."""
-    given = request.headers.getall("Authorization", [])
-    found = _BEARER.fullmatch(given[0]) if len(given) == 1 else None
-    caller = await service.authenticate(found[1]) if found else None
-    if caller is None or caller.mode not in modes:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is allowed in a minute, and whose word counts for a client's address."""
+
+    calls: RateLimit
+    """POSTs of a key, refused ones too."""
+    reads: RateLimit
+    """Status reads of a request."""
+    refusals: RateLimit
+    """Calls without a valid key from an address."""
+    trusted_proxies: Sequence[Network] = ()
+
+    @classmethod
+    def per_minute(
+        cls, clock: Clock, *, requests: int, status_reads: int, trusted_proxies: Sequence[Network] = ()
+    ) -> Limits:
+        """The operator's limits."""
+        return cls(
+            RateLimit("requests", requests, clock),
+            RateLimit("status_reads", status_reads, clock),
+            RateLimit("refused", REFUSED_PER_MINUTE, clock),
+            trusted_proxies,
+        )
+
+
+@dataclass(slots=True)
+class Door:
+    """Lets callers in. Raises `Problem`: 401, 403 for a disabled project, 429 for who comes too often."""
+
+    service: OtpService
+    modes: Collection[Mode]
+    limits: Limits
+    _known: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+    """Hashes of keys that were valid a while ago: a flood from their address does not shut them out."""
+
+    async def admit(self, request: web.Request, operation: Operation) -> Caller:
+        """The caller, whose call is counted."""
+        given = request.headers.getall("Authorization", [])
+        found = _BEARER.fullmatch(given[0]) if len(given) == 1 else None
+        hashed = key_hash(found[1]) if found else None
+        address = one_site(client_address(request, self.limits.trusted_proxies))
+        caller = await self._caller(hashed, address)
+        if caller is None or hashed is None or caller.mode not in self.modes:
+            self._known.pop(hashed or b"", None)
+            self._refuse(request, address)
+        self._remember(hashed)
+        if not caller.project.enabled:
+            raise Problem("project_disabled", "This project is disabled.")
+        self._count(request, operation, hashed)
+        return caller
+
+    async def _caller(self, hashed: bytes | None, address: str) -> Caller | None:
+        """Who it is; not even asked for an address that floods."""
+        if hashed is None or not (hashed in self._known or self.limits.refusals.allows(address)):
+            return None
+        return await self.service.authenticate(hashed)
+
+    def _refuse(self, request: web.Request, address: str) -> NoReturn:
+        taken = self.limits.refusals.take(address)
+        structlog.contextvars.bind_contextvars(client=address)
+        if not taken.allowed:
+            request[RATE] = taken.fields
+            raise _too_often(taken, "Too many calls without a valid API key came from this address.")
         raise Problem(
             "unauthorized",
             "Send the project's API key in one header: Authorization: Bearer <key>.",
             {"WWW-Authenticate": 'Bearer realm="tapcode"'},
         )
-    if not caller.project.enabled:
-        raise Problem("project_disabled", "This project is disabled.")
-    return caller
+
+    def _remember(self, hashed: bytes) -> None:
+        self._known[hashed] = None
+        self._known.move_to_end(hashed)
+        if len(self._known) > _KNOWN_KEYS:
+            self._known.popitem(last=False)
+
+    def _count(self, request: web.Request, operation: Operation, hashed: bytes) -> None:
+        if operation.body is not None:
+            taken, detail = self.limits.calls.take(hashed), "Too many calls were made with this API key."
+        else:
+            request_id = request.match_info.get("request_id", "")
+            subject = request_id if REQUEST_ID.fullmatch(request_id) else ""
+            taken = self.limits.reads.take((hashed, subject))
+            detail = "The status of this request was read too often: once in 1-2 seconds is enough."
+        request[RATE] = taken.fields
+        if not taken.allowed:
+            raise _too_often(taken, detail)
+
+
+def _too_often(taken: Taken, detail: str) -> Problem:
+    return Problem("rate_limited", detail, {"Retry-After": str(taken.retry_after)})

@@ -12,6 +12,7 @@ from api.operations import OPERATIONS, Operation
 from api.problems import CONTENT_TYPE, PROBLEMS
 from api.schemas import REQUEST_ID_PATTERN, ProblemDetails
 
+RATE_FIELDS = ("RateLimit-Policy", "RateLimit")
 REF = "#/components/schemas/{model}"
 HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-Id": {
@@ -24,6 +25,19 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "Seconds until another try makes sense",
         "required": True,
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
+    "RateLimit-Policy": {
+        "description": "The limit that this call counts against: `q` calls in `w` seconds "
+        "(draft-ietf-httpapi-ratelimit-headers)",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": '"requests";q=3000;w=60',
+    },
+    "RateLimit": {
+        "description": "What is left of it: `r` calls at once, all of them in `t` seconds",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": '"requests";r=2999;t=1',
     },
     "WWW-Authenticate": {"required": True, "schema": {"type": "string"}},
 }
@@ -96,7 +110,7 @@ def _answer(operation: Operation) -> dict[str, Any]:
     refs = [_ref(model) for model in operation.answers]
     return {
         "description": "Done",
-        "headers": _headers("X-Request-Id", "Cache-Control"),
+        "headers": _headers("X-Request-Id", "Cache-Control", *RATE_FIELDS),
         "content": {"application/json": {"schema": refs[0] if len(refs) == 1 else {"oneOf": refs}}},
     }
 
@@ -120,7 +134,11 @@ def _problems(operation: Operation) -> dict[str, Any]:
 
 
 def _problem(status: int, codes: list[str]) -> dict[str, Any]:
-    extra = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}.get(status, [])
+    extra = {
+        401: ["WWW-Authenticate"],
+        429: ["Retry-After", *RATE_FIELDS],
+        503: ["Retry-After"],
+    }.get(status, [])
     return {
         "description": ", ".join(f"`{code}`" for code in codes),
         "headers": _headers("X-Request-Id", "Cache-Control", *extra),

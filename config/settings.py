@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -92,8 +92,23 @@ def _database_url(value: SecretStr) -> SecretStr:
     raise ValueError("must be sqlite:///PATH (PostgreSQL is not supported by this version)")
 
 
+def _trusted_proxies(value: str | None) -> str | None:
+    for one in _listed(value):
+        try:
+            ip_network(one)
+        except ValueError:
+            raise ValueError(
+                f"{one[:50]!r} is no address or network such as 127.0.0.1 or 10.0.0.0/8"
+            ) from None
+    return value
+
+
+def _listed(value: str | None) -> list[str]:
+    return [one.strip() for one in (value or "").split(",") if one.strip()]
+
+
 def _split(value: SecretStr | None) -> list[str]:
-    return [key.strip() for key in value.get_secret_value().split(",") if key.strip()] if value else []
+    return _listed(value.get_secret_value()) if value else []
 
 
 _LOWER = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
@@ -155,6 +170,7 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(default=3000, ge=1)
     status_reads_per_minute: int = Field(default=120, ge=1)
     replies_per_minute: int = Field(default=20, ge=1)
+    trusted_proxies: Annotated[str | None, AfterValidator(_trusted_proxies)] = None
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _LOWER] = "info"
     log_format: Annotated[Literal["json", "console"] | None, _LOWER] = None
@@ -170,6 +186,11 @@ class Settings(BaseSettings):
     def keys(self) -> list[str]:
         """The secret keys, in order."""
         return _split(self.secret_keys)
+
+    @property
+    def proxies(self) -> list[IPv4Network | IPv6Network]:
+        """The networks of proxies whose word about a client's address counts."""
+        return [ip_network(one) for one in _listed(self.trusted_proxies)]
 
     @property
     def registers_webhooks(self) -> bool:

@@ -112,9 +112,8 @@ class OtpService:
         """The limits in force."""
         return self._rules.policy
 
-    async def authenticate(self, api_key: str) -> Caller | None:
-        """Who a key belongs to."""
-        key_hash = codes.key_hash(api_key)
+    async def authenticate(self, key_hash: bytes) -> Caller | None:
+        """Who a key belongs to, by its `codes.key_hash`."""
         return await self._store.read(lambda tx: tx.caller(key_hash))
 
     async def request(

@@ -202,6 +202,8 @@ async def running(store_url: str = "sqlite:///:memory:", **settings: Any) -> Asy
             "telegram_api_url": demo.telegram_url,
             "max_api_url": demo.max_url,
             "send_limit": 1000,
+            "requests_per_minute": 1_000_000,
+            "status_reads_per_minute": 1_000_000,
             **settings,
         }
         loaded = load("cli", given)

@@ -48,12 +48,15 @@ DEFAULTS: dict[str, Any] = {
     "requests_per_minute": 3000,
     "status_reads_per_minute": 120,
     "replies_per_minute": 20,
+    "trusted_proxies": None,
     "log_level": "info",
     "log_format": None,
 }
 """The contract's table."""
 
 ILL = [
+    ("TRUSTED_PROXIES", "10.0.0.0/8, proxy.internal"),
+    ("TRUSTED_PROXIES", "10.0.0.1/8"),
     ("PORT", "forty-two"),
     ("PORT", "0"),
     ("PORT", "65536"),

@@ -1,0 +1,81 @@
+"""How often somebody may call: in the process's memory, because it guards the machine and not an account.
+
+The fields `RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Final
+
+from otp.policy import MINUTE_MS, whole_seconds
+from otp.ports import Clock
+
+REMEMBERED: Final = 100_000
+"""Callers and requests whose last minute is remembered; beyond it the one seen longest ago starts anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a limit said to a call."""
+
+    allowed: bool
+    fields: dict[str, str]
+    """`RateLimit-Policy` and `RateLimit`, as headers."""
+    retry_after: int
+    """Seconds until a call will be allowed; 0 when this one was."""
+
+
+class RateLimit:
+    """So many calls a minute for each subject: all at once, or evenly spread (GCRA, ITU-T I.371).
+
+    A call that is not allowed costs nothing, so somebody who goes on hammering is let in again as soon as others.
+    """
+
+    def __init__(self, name: str, per_minute: int, clock: Clock, remembered: int = REMEMBERED) -> None:
+        """`name` is how the fields call it."""
+        self._name = name
+        self._per_minute = per_minute
+        self._spacing = MINUTE_MS / per_minute
+        self._clock = clock
+        self._remembered = remembered
+        self._full_at: OrderedDict[Hashable, float] = OrderedDict()
+        """When a subject's whole quota will be back; one that is not here has it."""
+
+    def allows(self, subject: Hashable) -> bool:
+        """Whether one more call of the subject would be allowed now."""
+        return self._owed(subject) + self._spacing <= MINUTE_MS
+
+    def take(self, subject: Hashable) -> Taken:
+        """Count a call of the subject, if it is allowed."""
+        owed = self._owed(subject)
+        over = owed + self._spacing - MINUTE_MS
+        if over <= 0:
+            owed += self._spacing
+            self._remember(subject, owed)
+        return Taken(over <= 0, self._fields(owed), 0 if over <= 0 else whole_seconds(round(over)))
+
+    def _owed(self, subject: Hashable) -> float:
+        """Milliseconds until the whole quota is back."""
+        return max(0.0, self._full_at.get(subject, 0) - self._clock.now())
+
+    def _remember(self, subject: Hashable, owed: float) -> None:
+        now = self._clock.now()
+        self._full_at[subject] = now + owed
+        self._full_at.move_to_end(subject)
+        for _ in range(
+            2
+        ):  # in front are those seen longest ago: each call clears away two whose quota is back
+            first = next(iter(self._full_at))
+            if self._full_at[first] > now and len(self._full_at) <= self._remembered:
+                break
+            del self._full_at[first]
+
+    def _fields(self, owed: float) -> dict[str, str]:
+        left = max(0, int((MINUTE_MS - owed) / self._spacing + 1e-6))
+        return {
+            "RateLimit-Policy": f'"{self._name}";q={self._per_minute};w={MINUTE_MS // 1000}',
+            "RateLimit": f'"{self._name}";r={left};t={whole_seconds(round(owed))}',
+        }
