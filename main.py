@@ -208,7 +208,7 @@ def build_app(
     from bot.fetching import Fetcher
     from bot.replies import CodeMessenger, Replies, ReplyLimit
     from bot.webhooks import WebhookRoutes
-    from config.logs import log_event
+    from config.logs import log_breaker, log_event
     from otp.codes import KeyRing
     from otp.courier import Courier
     from otp.delivery import Rules
@@ -223,11 +223,11 @@ def build_app(
     rules = Rules(make_policy(settings), KeyRing(settings.keys), randomness)
     registration = make_registration(settings, store, skins)
     messengers = {channel: CodeMessenger(skin) for channel, skin in skins.items()}
-    courier = Courier(store, rules, clock, messengers, _failed)
+    courier = Courier(store, rules, clock, messengers, _failed, log_breaker)
     limit, taps = ReplyLimit(settings.replies_per_minute, clock), Taps(store, rules)
     replies = Replies(skins, store, limit, _failed)
     dialog = Dialog(taps, Protection(store, rules, taps), randomness, limit.allows)
-    health = Health(store, lambda: _readiness(settings, registration))
+    health = Health(store, lambda: _readiness(settings, registration, courier))
     handlers = {
         "sweep": sweep(store, clock, courier),
         CLOSE_MESSAGE: close_message(store, clock, skins),
@@ -278,7 +278,7 @@ def _failed(error: BaseException) -> None:
         structlog.get_logger().error("background.failed", exc_info=error)
 
 
-def _readiness(settings: Settings, registration: Registration) -> dict[str, Any]:
+def _readiness(settings: Settings, registration: Registration, courier: Courier) -> dict[str, Any]:
     """What `/readyz` tells beside the store's state."""
     channels = {
         str(channel): {
@@ -286,6 +286,7 @@ def _readiness(settings: Settings, registration: Registration) -> dict[str, Any]
             "bot": info.username,
             "webhook": info.webhook,
             "detail": info.detail,
+            "breaker": courier.breakers[channel].state,
         }
         for channel, info in registration.channels.items()
     }

@@ -183,7 +183,7 @@ def outcome_of(error: Exception) -> Outcome:
 def _answered(error: MaxApiError) -> Outcome:
     code = error.raw.get("code") if isinstance(error.raw, dict) else None
     if error.code == HTTPStatus.TOO_MANY_REQUESTS:
-        return NotSent()
+        return NotSent(answered=True)
     if isinstance(code, str) and (error.code, code) in _GONE:
         return Refused(Refusal.GONE)
     refused = HTTPStatus.BAD_REQUEST <= error.code < HTTPStatus.INTERNAL_SERVER_ERROR

@@ -235,7 +235,7 @@ class TelegramSkin:
 def outcome_of(error: Exception) -> Outcome:
     """What a failed `sendMessage` means for the message."""
     if isinstance(error, TelegramRetryAfter):
-        return NotSent(int(error.retry_after * 1000))
+        return NotSent(int(error.retry_after * 1000), answered=True)
     if isinstance(error, TelegramForbiddenError) or _chat_not_found(error):
         return Refused(Refusal.GONE)
     if isinstance(error, _CERTAINLY_REFUSED):

@@ -19,9 +19,10 @@ from typing import Any, Final, TextIO, cast
 
 import structlog
 
+from otp.breaker import BreakerState
 from otp.events import DeliverySettled, SubscriberLocked
 from otp.events import Event as OtpEvent
-from otp.model import DeliveryState
+from otp.model import Channel, DeliveryState
 
 _SHAPES: Final = re.compile(
     r"tc_(?:live|test)_[A-Za-z0-9_-]{8,}|(?<![0-9])[0-9]{6,20}:[A-Za-z0-9_-]{20,}|\bwhsec_[A-Za-z0-9+/=_-]{8,}|(?<=otp_)[A-Za-z0-9]{16}"
@@ -161,6 +162,13 @@ def watch(loop: asyncio.AbstractEventLoop) -> None:
         structlog.get_logger().error("loop.failed", exc_info=context.get("exception"))
 
     loop.set_exception_handler(tell)
+
+
+def log_breaker(channel: Channel, state: BreakerState) -> None:
+    """A messenger does not answer and is left alone, is tried, or answers again."""
+    log = structlog.get_logger()
+    say = log.info if state is BreakerState.CLOSED else log.warning
+    say("channel.breaker", channel=channel, state=state)
 
 
 def log_event(event: OtpEvent) -> None:

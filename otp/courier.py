@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
+from otp.breaker import Breaker, BreakerState
 from otp.delivery import Rules, begin, record, settle_orphan, withdraw
 from otp.errors import StorageUnavailable
 from otp.events import DeliveryClaimed, Event
 from otp.lifecycle import UNDER_WAY
 from otp.model import Cause, Channel, Delivery, DeliveryState, MessageKind, Parcel, Refusal, SentMessage
 from otp.policy import ATTEMPT_TIMEOUT_MS, ORPHAN_MS, SECOND_MS, SEND_PATIENCE_MS
-from otp.ports import Clock, Messenger, Outcome, Store, Tx, Unknown
+from otp.ports import Accepted, Clock, Messenger, NotSent, Outcome, Refused, Store, Tx, Unknown
 from otp.tasks import Tasks
 
 AT_ONCE: Final = 100
@@ -40,8 +42,9 @@ class Courier:
         clock: Clock,
         messengers: Mapping[Channel, Messenger],
         failed: Callable[[BaseException], None],
+        told: Callable[[Channel, BreakerState], None] = lambda *_: None,
     ) -> None:
-        """`failed` is told of our own bugs; the messengers' faults are outcomes, not failures."""
+        """`failed` is told of our own bugs; the messengers' faults are outcomes, not failures; `told` of the breakers."""
         self._store = store
         self._rules = rules
         self._clock = clock
@@ -52,6 +55,7 @@ class Courier:
         self._gates = {
             (channel, sends): asyncio.Semaphore(AT_ONCE) for channel in messengers for sends in (True, False)
         }
+        self.breakers = {channel: Breaker(clock, partial(told, channel)) for channel in messengers}
         self._closing = asyncio.Event()
 
     def on_event(self, event: Event) -> None:
@@ -67,7 +71,7 @@ class Courier:
             return self._carrying[delivery_id]
         if self._closing.is_set() or channel not in self._messengers:
             return None
-        task = self._tasks.start(self._carry(delivery_id, self._gates[channel, cause is Cause.SEND]))
+        task = self._tasks.start(self._carry(delivery_id, channel, cause))
         if task is not None:
             self._carrying[delivery_id] = task
             task.add_done_callback(lambda _: self._carrying.pop(delivery_id, None))
@@ -114,20 +118,37 @@ class Courier:
 
     # ---------------------------------------------------------------- one delivery
 
-    async def _carry(self, delivery_id: str, gate: asyncio.Semaphore) -> Delivery | None:
+    async def _carry(self, delivery_id: str, channel: Channel, cause: Cause) -> Delivery | None:
+        gate, breaker = self._gates[channel, cause is Cause.SEND], self.breakers[channel]
+        step: Delivery | None = None
         while True:
             async with gate:
-                step = await self._store.write(lambda tx: begin(tx, self._rules, delivery_id))
-                if isinstance(step, Parcel):
-                    step = await self._attempt(step)
+                if breaker.lets_through():
+                    step = await self._step(delivery_id, breaker)
+                elif cause is Cause.SEND:
+                    step = await self._store.write(lambda tx: _give_up(tx, self._rules, delivery_id))
+                elif step is None or self._clock.now() >= step.give_up_at:
+                    step = await self._store.write(lambda tx: _overdue(tx, self._rules, delivery_id))
             if step is None or step.state not in UNDER_WAY:
                 return step
-            # Due later, or in the hands of another process, which has until it counts as dead.
-            due_at = step.due_at if step.state is DeliveryState.CLAIMED else self._clock.now() + LOOK_AGAIN_MS
-            if not await self._wait_until(due_at):
+            if not await self._wait_until(self._next_look(step)):
                 return await self._stop(step)
 
-    async def _attempt(self, parcel: Parcel) -> Delivery | None:
+    def _next_look(self, step: Delivery) -> int:
+        """When it is due; what is due already waits for the breaker, or is in the hands of another process."""
+        now = self._clock.now()
+        later = step.state is DeliveryState.CLAIMED and step.due_at > now
+        return step.due_at if later else now + LOOK_AGAIN_MS
+
+    async def _step(self, delivery_id: str, breaker: Breaker) -> Delivery | None:
+        """The next attempt, if one is due now."""
+        begun = await self._store.write(lambda tx: begin(tx, self._rules, delivery_id))
+        if isinstance(begun, Parcel):
+            return await self._attempt(begun, breaker)
+        breaker.unused()
+        return begun
+
+    async def _attempt(self, parcel: Parcel, breaker: Breaker) -> Delivery | None:
         delivery = parcel.delivery
         patience = max(1, min(ATTEMPT_TIMEOUT_MS, self._patience(delivery)))
         outcome: Outcome
@@ -136,6 +157,7 @@ class Courier:
         except Exception as error:  # noqa: BLE001  # a bug of ours after the message may have gone out
             self._failed(error)
             outcome = Unknown()
+        breaker.note(answered=_was_answered(outcome))
         return await self._record(parcel, outcome)
 
     def _patience(self, delivery: Delivery) -> int:
@@ -182,8 +204,19 @@ class Courier:
         return await self._store.write(lambda tx: _give_up(tx, self._rules, delivery.id))
 
 
+def _was_answered(outcome: Outcome) -> bool:
+    return isinstance(outcome, (Accepted, Refused)) or (isinstance(outcome, NotSent) and outcome.answered)
+
+
 async def _orphan(tx: Tx, rules: Rules, delivery_id: str) -> None:
     await settle_orphan(tx, rules, await tx.delivery(delivery_id))
+
+
+async def _overdue(tx: Tx, rules: Rules, delivery_id: str) -> Delivery | None:
+    """A delivery that waits for its messenger, given up when its time is over."""
+    delivery = await tx.delivery(delivery_id)
+    over = delivery is not None and tx.now >= delivery.give_up_at
+    return await _give_up(tx, rules, delivery_id) if over else delivery
 
 
 async def _give_up(tx: Tx, rules: Rules, delivery_id: str) -> Delivery | None:

@@ -83,6 +83,8 @@ class NotSent:
     """The message certainly did not arrive and may be tried again, after `retry_after_ms` if the messenger said so."""
 
     retry_after_ms: int = 0
+    answered: bool = False
+    """Whether the messenger itself said so; else it was not reached."""
 
 
 @dataclass(frozen=True, slots=True)

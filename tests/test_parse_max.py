@@ -413,8 +413,8 @@ OUTCOMES: dict[str, tuple[Exception, Outcome]] = {
     "the code with another status": (answered(500, "chat.denied"), Unknown()),
     "bad text": (answered(400, "proto.payload"), Refused(Refusal.REJECTED)),
     "bad token": (InvalidToken("x"), Refused(Refusal.REJECTED)),
-    "flood": (answered(429, "too.many.requests"), NotSent()),
-    "flood of a proxy": (answered(429), NotSent()),
+    "flood": (answered(429, "too.many.requests"), NotSent(answered=True)),
+    "flood of a proxy": (answered(429), NotSent(answered=True)),
     "500": (answered(500, "internal"), Unknown()),
     "502": (answered(502), Unknown()),
     "503": (answered(503), Unknown()),
@@ -500,7 +500,7 @@ async def test_an_accepted_message_has_its_id(send: Sender):
 @pytest.mark.parametrize(
     "status, text, outcome",
     [
-        (429, '{"code": "too.many", "message": "x"}', NotSent()),
+        (429, '{"code": "too.many", "message": "x"}', NotSent(answered=True)),
         (403, '{"code": "chat.denied", "message": "error.dialog.suspended"}', Refused(Refusal.GONE)),
         (404, '{"code": "dialog.not.found", "message": "x"}', Refused(Refusal.GONE)),
         (401, '{"code": "verify.token", "message": "x"}', Refused(Refusal.REJECTED)),

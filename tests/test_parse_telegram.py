@@ -347,7 +347,7 @@ def connector_error(cls: type[aiohttp.ClientConnectorError] = aiohttp.ClientConn
 
 
 OUTCOMES: dict[str, tuple[Exception, Outcome]] = {
-    "flood": (TelegramRetryAfter(METHOD, "x", 7), NotSent(7_000)),
+    "flood": (TelegramRetryAfter(METHOD, "x", 7), NotSent(7_000, answered=True)),
     "blocked": (
         TelegramForbiddenError(METHOD, "Forbidden: bot was blocked by the user"),
         Refused(Refusal.GONE),
@@ -444,7 +444,11 @@ async def test_an_accepted_message_has_its_id(send: Sender):
 @pytest.mark.parametrize(
     "status, text, outcome",
     [
-        (429, '{"ok": false, "description": "x", "parameters": {"retry_after": 3}}', NotSent(3_000)),
+        (
+            429,
+            '{"ok": false, "description": "x", "parameters": {"retry_after": 3}}',
+            NotSent(3_000, answered=True),
+        ),
         (
             403,
             '{"ok": false, "description": "Forbidden: bot was blocked by the user"}',
@@ -485,8 +489,8 @@ async def test_a_bare_answer_does_not_raise(send: Sender, status: int, text: str
 
 async def test_a_flood_without_a_time_is_not_sent_either(send: Sender):
     """429 says for certain that nothing was sent."""
-    assert (
-        await send(429, '{"ok": false, "error_code": 429, "description": "Too Many Requests"}') == NotSent()
+    assert await send(429, '{"ok": false, "error_code": 429, "description": "Too Many Requests"}') == NotSent(
+        answered=True
     )
 
 
