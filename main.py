@@ -212,8 +212,8 @@ def build_app(
     from otp.codes import KeyRing
     from otp.courier import Courier
     from otp.delivery import Rules
-    from otp.events import CLOSE_MESSAGE, TELL_LOCKED, DeliverySettled
-    from otp.housekeeping import sweep
+    from otp.events import CLOSE_MESSAGE, ERASE_PROJECT, TELL_LOCKED, DeliverySettled
+    from otp.housekeeping import erase_project, sweep
     from otp.jobs import JobRunner
     from otp.projects import Projects
     from otp.protection import Protection
@@ -231,6 +231,7 @@ def build_app(
     handlers = {
         "sweep": sweep(store, clock, courier),
         CLOSE_MESSAGE: close_message(store, clock, skins),
+        ERASE_PROJECT: erase_project(store, clock),
         TELL_LOCKED: tell_locked(store, rules, dialog, replies),
         **{f"check:{channel}": check_channel(registration, clock, channel) for channel in skins},
     }

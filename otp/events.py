@@ -13,6 +13,8 @@ from otp.model import Cause, Channel, Delivery, Project, Request, RequestStatus,
 
 CLOSE_MESSAGE: Final = "close"
 """Job: bring a code message up to date whose code has ended. Its subject is the message's id."""
+ERASE_PROJECT: Final = "erase_project"
+"""Job: erase the rest of a deleted project. Its subject is the project's id."""
 TELL_LOCKED: Final = "tell_locked"
 """Job: tell a person that they were locked. Its subject is the subscriber's id."""
 

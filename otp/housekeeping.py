@@ -31,6 +31,16 @@ def sweep(store: Store, clock: Clock, courier: Courier) -> Handler:
     return once
 
 
+def erase_project(store: Store, clock: Clock) -> Handler:
+    """The job that goes on where a deletion was cut short."""
+
+    async def once(job: Job) -> int | None:
+        more = await store.write(lambda tx: tx.erase_project(job.subject, BATCH))
+        return clock.now() + MORE_MS if more else None
+
+    return once
+
+
 async def expire_requests(tx: Tx) -> int:
     """Write down that requests ran out; how many. Readers know it without this."""
     overdue = await tx.overdue_requests(BATCH)

@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from otp.model import Delivery, DeliveryState, Request, RequestStatus
-from otp.policy import REQUEST_GRACE_MS, REQUEST_KEPT_MS
+from otp.policy import REQUEST_GRACE_MS, REQUEST_KEPT_MS, UNOPENED_KEPT_MS
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9]{16}", re.ASCII)
 
@@ -58,4 +58,4 @@ def status_at(request: Request, under_way: Delivery | None, now: int) -> Request
 def is_forgotten(request: Request, now: int) -> bool:
     """Whether a request ended so long ago that it is not readable any more."""
     ended_at = request.finished_at if request.finished_at is not None else request.expires_at
-    return now >= ended_at + REQUEST_KEPT_MS
+    return now >= ended_at + (REQUEST_KEPT_MS if request.opened else UNOPENED_KEPT_MS)

@@ -226,6 +226,8 @@ class Request:
     match: Match | None = None
     """When set, only the right number is consent."""
     pairing_code: str | None = None
+    opened: bool = False
+    """Somebody followed its link, or typed its id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ REQUEST_GRACE_MS: Final = 15 * SECOND_MS
 """A delivery claimed in time may end this much after its request's end."""
 REQUEST_KEPT_MS: Final = 24 * HOUR_MS
 """Finished requests stay readable for 24 hours."""
+UNOPENED_KEPT_MS: Final = HOUR_MS
+"""Those that nobody ever opened, for an hour: most of what a flood leaves behind."""
 UPDATE_KEYS_KEPT_MS: Final = 48 * HOUR_MS
 """Longer than any messenger redelivers an update (Telegram 24 hours, MAX about 20)."""
 

@@ -135,7 +135,11 @@ class Tx(Protocol):
         ...
 
     async def delete_project(self, project_id: str) -> bool:
-        """Erase a project and all that belongs to it; False when there is none."""
+        """Guarded: from now on there is no such project, and no key of it; its rows are still to be erased."""
+        ...
+
+    async def erase_project(self, project_id: str, limit: int) -> bool:
+        """Erase up to `limit` rows of each kind of a deleted project, the project last; True while there is more."""
         ...
 
     async def add_key(self, project_id: str, mode: Mode, key_hash: bytes) -> None:
@@ -279,6 +283,10 @@ class Tx(Protocol):
 
     async def finish(self, request_id: str, status: RequestStatus, subscriber_id: str | None = None) -> bool:
         """Guarded: end a pending request."""
+        ...
+
+    async def note_opened(self, request_id: str) -> None:
+        """Note that somebody opened the request, if there is one."""
         ...
 
     async def report(self, request_id: str) -> None:

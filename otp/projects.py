@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from otp import words
 from otp.codes import key_hash
 from otp.errors import InvalidField
+from otp.events import ERASE_PROJECT
 from otp.model import Ending, Mode, Project
-from otp.policy import HOUR_MS
+from otp.policy import HOUR_MS, MINUTE_MS
 from otp.ports import Randomness, Store, Tx
 
 NAME_LENGTH: Final = 200
@@ -19,6 +20,8 @@ DESCRIPTION_LENGTH: Final = 1000
 URL_LENGTH: Final = 512
 KEY_CHARACTERS: Final = 40
 """238 random bits."""
+ERASED_AT_ONCE: Final = 500
+"""Rows of a kind that go in one transaction."""
 CONFIGURED_PROJECT: Final = "00000000-0000-4000-8000-000000000001"
 """The fixed identity of the one project that settings may describe."""
 BIDI_OVERRIDES: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -101,6 +104,7 @@ class Projects:
         """The project that the settings describe, under its fixed identity. Raises `InvalidField`."""
         wanted = self._checked(CONFIGURED_PROJECT, name, description)
         hashed = key_hash(api_key)
+        await self._erase(CONFIGURED_PROJECT)  # of an earlier life, when that was cut short
 
         async def work(tx: Tx) -> Project:
             known = await tx.project(CONFIGURED_PROJECT)
@@ -165,9 +169,22 @@ class Projects:
         return await self._store.write(work)
 
     async def delete(self, project_id: str) -> None:
-        """Erase a project and all its data. Raises `ProjectNotFound`."""
-        if not await self._store.write(lambda tx: tx.delete_project(project_id)):
+        """A project is gone at once, its data by the time this returns. Raises `ProjectNotFound`.
+
+        In batches, so that nobody waits behind it. Should we die on the way, a job goes on.
+        """
+
+        async def work(tx: Tx) -> bool:
+            await tx.ensure_job(ERASE_PROJECT, project_id, tx.now + MINUTE_MS)
+            return await tx.delete_project(project_id)
+
+        if not await self._store.write(work):
             raise ProjectNotFound
+        await self._erase(project_id)
+
+    async def _erase(self, project_id: str) -> None:
+        while await self._store.write(lambda tx: tx.erase_project(project_id, ERASED_AT_ONCE)):
+            pass
 
     def _checked(self, project_id: str, name: str, description: str) -> Project:
         return Project(

@@ -104,6 +104,7 @@ class Taps:
 
     async def opened(self, tx: Tx, update: Update, request_id: str) -> Opening:
         """What an open link comes to."""
+        await tx.note_opened(request_id)
         found = await self._find(tx, update, request_id)
         if isinstance(found, Dead):
             return found

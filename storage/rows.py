@@ -36,7 +36,7 @@ SUBSCRIBER = "id, project_id, mode, address, language, subscribed, wrong_guesses
 TERMS = "purpose, ttl_minutes, max_attempts, code_length"
 REQUEST = (
     f"id, project_id, mode, channel, {TERMS}, status, created_at, expires_at, finished_at, bound_to, "
-    "subscriber_id, reported, context, match_number, match_choice, pairing_code"
+    "subscriber_id, reported, context, match_number, match_choice, pairing_code, opened"
 )
 CODE = f"id, subscriber_id, request_id, {TERMS}, seed, key_id, attempts, expires_at"
 DELIVERY = (
@@ -111,6 +111,7 @@ def request(row: Row) -> Request:
         if row["match_number"]
         else None,
         pairing_code=row["pairing_code"],
+        opened=bool(row["opened"]),
     )
 
 

@@ -32,7 +32,14 @@ from otp.model import (
     ShownCode,
     Subscriber,
 )
-from otp.policy import HOUR_MS, REQUEST_GRACE_MS, REQUEST_KEPT_MS, REQUEST_LIFE_MS, UPDATE_KEYS_KEPT_MS
+from otp.policy import (
+    HOUR_MS,
+    REQUEST_GRACE_MS,
+    REQUEST_KEPT_MS,
+    REQUEST_LIFE_MS,
+    UNOPENED_KEPT_MS,
+    UPDATE_KEYS_KEPT_MS,
+)
 from storage import rows
 from storage.rows import CODE, DELIVERY, JOB, PROJECT, REQUEST, SUBSCRIBER, Row
 
@@ -76,18 +83,18 @@ class SqlTx(ABC):
     async def caller(self, key_hash: bytes) -> Caller | None:
         row = await self._one(
             f"SELECT p.{PROJECT.replace(', ', ', p.')}, k.mode FROM api_keys k JOIN projects p ON p.id = k.project_id "
-            "WHERE k.hash = $1 AND (k.ends_at IS NULL OR k.ends_at > $2)",
+            "WHERE k.hash = $1 AND p.deleted = 0 AND (k.ends_at IS NULL OR k.ends_at > $2)",
             key_hash,
             self.now,
         )
         return Caller(rows.project(row), Mode(row["mode"])) if row else None
 
     async def project(self, project_id: str) -> Project | None:
-        row = await self._one(f"SELECT {PROJECT} FROM projects WHERE id = $1", project_id)
+        row = await self._one(f"SELECT {PROJECT} FROM projects WHERE id = $1 AND deleted = 0", project_id)
         return rows.project(row) if row else None
 
     async def projects(self) -> list[Project]:
-        found = await self.rows(f"SELECT {PROJECT} FROM projects ORDER BY created_at, id")
+        found = await self.rows(f"SELECT {PROJECT} FROM projects WHERE deleted = 0 ORDER BY created_at, id")
         return [rows.project(row) for row in found]
 
     async def save_project(self, project: Project) -> None:
@@ -105,12 +112,21 @@ class SqlTx(ABC):
         )
 
     async def delete_project(self, project_id: str) -> bool:
-        await self.rows(
-            "DELETE FROM messages WHERE request_id IN (SELECT id FROM requests WHERE project_id = $1) "
-            "OR subscriber_id IN (SELECT id FROM subscribers WHERE project_id = $1)",
+        await self.rows("DELETE FROM api_keys WHERE project_id = $1", project_id)
+        return await self._did(
+            "UPDATE projects SET deleted = 1, enabled = 0, name = '', description = '', site_url = NULL, texts = NULL "
+            "WHERE id = $1 AND deleted = 0 RETURNING id",
             project_id,
         )
-        return await self._did("DELETE FROM projects WHERE id = $1 RETURNING id", project_id)
+
+    async def erase_project(self, project_id: str, limit: int) -> bool:
+        if not await self._did("SELECT 1 AS yes FROM projects WHERE id = $1 AND deleted = 1", project_id):
+            return False
+        gone = [len(await self.rows(f"{sql} RETURNING 1", project_id, limit)) for sql in _OF_PROJECT]
+        if max(gone) >= limit:
+            return True
+        await self.rows("DELETE FROM projects WHERE id = $1", project_id)
+        return False
 
     async def add_key(self, project_id: str, mode: Mode, key_hash: bytes) -> None:
         await self.rows(
@@ -426,6 +442,9 @@ class SqlTx(ABC):
             subscriber_id,
         )
 
+    async def note_opened(self, request_id: str) -> None:
+        await self.rows("UPDATE requests SET opened = 1 WHERE id = $1 AND opened = 0", request_id)
+
     async def report(self, request_id: str) -> None:
         await self.rows("UPDATE requests SET reported = 1 WHERE id = $1", request_id)
 
@@ -506,8 +525,11 @@ class SqlTx(ABC):
         if after is DeliveryState.CLAIMED:
             sql = f"UPDATE deliveries SET state = $3, due_at = $4 {where}"
             return await self._did(sql, delivery_id, before, after, self.now if due_at is None else due_at)
-        sql = f"UPDATE deliveries SET state = $3, refusal = $4, settled_at = $5 {where}"
-        return await self._did(sql, delivery_id, before, after, refusal, self.now)
+        # What is settled needs its seed no more: the code has it, if there is one.
+        sql = (
+            f"UPDATE deliveries SET state = $3, refusal = $4, settled_at = $5, seed = $6, key_id = '' {where}"
+        )
+        return await self._did(sql, delivery_id, before, after, refusal, self.now, b"")
 
     async def reseed(self, delivery_id: str, seed: CodeSeed, code_id: str) -> None:
         await self.rows(
@@ -671,6 +693,26 @@ class SqlTx(ABC):
         )
 
 
+def _some(table: str) -> str:
+    """The first rows of a table that belong to a project."""
+    return f"(SELECT id FROM {table} WHERE project_id = $1 ORDER BY id LIMIT $2)"
+
+
+_OF_PROJECT = (
+    f"DELETE FROM messages WHERE request_id IN {_some('requests')}",
+    f"DELETE FROM requests WHERE id IN {_some('requests')}",
+    f"DELETE FROM messages WHERE subscriber_id IN {_some('subscribers')}",
+    f"DELETE FROM deliveries WHERE subscriber_id IN {_some('subscribers')}",
+    f"DELETE FROM codes WHERE subscriber_id IN {_some('subscribers')}",
+    f"DELETE FROM subscribers WHERE id IN {_some('subscribers')}",
+    (
+        "DELETE FROM refusals WHERE project_id = $1 AND address IN "
+        "(SELECT address FROM refusals WHERE project_id = $1 LIMIT $2)"
+    ),
+)
+"""Everything of some requests, subscribers and refusals of a project; what is found through others goes before them."""
+
+
 def _rows_over(table: str, key: str, time: str) -> str:
     return f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {time} <= $1 LIMIT $2)"
 
@@ -679,6 +721,7 @@ _OVER = (
     (_rows_over("codes", "id", "expires_at"), 0),
     (_rows_over("updates", "key", "seen_at"), UPDATE_KEYS_KEPT_MS),
     (_rows_over("requests", "id", "finished_at"), REQUEST_KEPT_MS),
+    (_rows_over("requests", "id", "opened = 0 AND finished_at"), UNOPENED_KEPT_MS),
     (_rows_over("messages", "id", "created_at"), UPDATE_KEYS_KEPT_MS),
     (_rows_over("deliveries", "id", "settled_at"), UPDATE_KEYS_KEPT_MS),
     (_rows_over("api_keys", "hash", "ends_at"), 0),

@@ -321,6 +321,7 @@ async def test_health_and_readiness(run: Running) -> None:
         "bot": "tapcode_demo_bot",
         "webhook": "registered",
         "detail": None,
+        "breaker": "closed",
     }
     run.service.health.draining = True
     assert (await run.call("GET", "/readyz")).status == 503

@@ -407,6 +407,7 @@ async def test_a_foreign_request_does_not_exist(world: World) -> None:
 async def test_a_request_runs_out_and_is_forgotten(world: World, clock: FakeClock) -> None:
     """Expired at 900 s, readable for 24 hours more, then gone, whether or not anybody swept."""
     request_id = await world.request()
+    await world.taps.open(world.update(), request_id)
     clock.advance(ms=899_999)
     assert (await world.service.status(world.caller, request_id)).status is RequestStatus.PENDING
     clock.advance(ms=1)

@@ -238,22 +238,50 @@ async def test_an_end_that_was_said_is_never_put_off(filled: Store) -> None:
     assert await run(filled, "caller", old) is None
 
 
-async def test_deleting_a_project_erases_all_that_is_its_own(filled: Store) -> None:
-    """Nothing of a deleted project can be found any more; the other one is untouched."""
-    await run(filled, "add_key", "p1", Mode.LIVE, key_hash("key"))
-    await run(filled, "add_request", REQUEST)
-    await run(filled, "put_code", CODE)
-    await run(filled, "claim", replace(DELIVERY, request_id=REQUEST.id))
-    await run(filled, "add_message", SentMessage("m1", ANN, MessageKind.QUESTION, request_id=REQUEST.id))
+async def fill_a_project(store: Store) -> None:
+    """Something of everything that a project can own."""
+    await run(store, "add_key", "p1", Mode.LIVE, key_hash("key"))
+    for number in range(3):
+        request = replace(REQUEST, id=f"{number}" * 16)
+        await run(store, "add_request", request)
+        await run(store, "add_message", SentMessage(f"q{number}", ANN, MessageKind.QUESTION, request.id))
+        await run(store, "add_message", SentMessage(f"l{number}", ANN, MessageKind.LOCKED, None, "s1"))
+    await run(store, "put_code", CODE)
+    await run(store, "claim", replace(DELIVERY, request_id="0" * 16))
+    await run(store, "refuse", BOB, "p1", Mode.LIVE)
+
+
+async def test_a_deleted_project_is_gone_at_once(filled: Store) -> None:
+    """Before any of its rows went: no key, no project, no name of it; the other one is untouched."""
+    await fill_a_project(filled)
+    assert await run(filled, "erase_project", "p1", 9) is False  # it was not deleted
     assert await run(filled, "delete_project", "p1") is True
     assert await run(filled, "caller", key_hash("key")) is None
-    assert await run(filled, "subscriber_by_id", "s1") is None
-    assert await run(filled, "request", REQUEST.id) is None
-    assert await run(filled, "code", "s1", "login") is None
-    assert await run(filled, "delivery", "d1") is None
-    assert await run(filled, "was_shown", REQUEST.id, ANN, [MessageKind.QUESTION]) is False
+    assert await run(filled, "project", "p1") is None
+    assert await run(filled, "subscriptions", ANN) == []
     assert await run(filled, "projects") == [BANK]
     assert await run(filled, "delete_project", "p1") is False
+
+
+@pytest.mark.parametrize("limit,batches", [(1, 4), (2, 2), (100, 1)])
+async def test_a_deleted_project_is_erased_in_batches(filled: Store, limit: int, batches: int) -> None:
+    """Nothing of it can be found any more; the other one has all it had."""
+    await run(filled, "add_request", replace(REQUEST, id="B" * 16, project_id="p2"))
+    await fill_a_project(filled)
+    await run(filled, "delete_project", "p1")
+    count = 1
+    while await run(filled, "erase_project", "p1", limit):
+        count += 1
+    assert count == batches
+    assert await run(filled, "subscriber_by_id", "s1") is None
+    assert await run(filled, "request", "0" * 16) is None
+    assert await run(filled, "code", "s1", "login") is None
+    assert await run(filled, "delivery", "d1") is None
+    assert await run(filled, "was_shown", "0" * 16, ANN, [MessageKind.QUESTION]) is False
+    assert await run(filled, "refuses", BOB, "p1", Mode.LIVE) is False
+    assert await run(filled, "request", "B" * 16) is not None
+    await run(filled, "save_project", SHOP)
+    assert await run(filled, "project", "p1") == SHOP
 
 
 # ------------------------------------------------------------------ subscribers
@@ -521,6 +549,7 @@ async def test_what_is_over_is_purged_and_what_is_not_stays(filled: Store, clock
     await run(filled, "put_code", CODE)
     await run(filled, "first_sight", "telegram:1")
     await run(filled, "add_request", REQUEST)
+    await run(filled, "note_opened", REQUEST.id)
     await run(filled, "finish", REQUEST.id, RequestStatus.SENT)
     await run(filled, "claim", DELIVERY)
     await run(filled, "step", "d1", DeliveryState.CLAIMED, DeliveryState.REFUSED)
