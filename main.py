@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from config import VERSION
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from pydantic import SecretStr
 
-    from api.admin import AdminServer
+    from api.admin import AdminServer, Perform
     from api.app import Api, Health
     from bot.fetching import Fetcher
     from bot.messenger import Skin
@@ -95,14 +97,6 @@ class Service:
         for skin in self.skins.values():
             await skin.close()
         await self.store.close()
-
-    async def perform(self, command: Mapping[str, Any]) -> Any:
-        """A command of the operator. Raises `api.admin.Refused`."""
-        from api.admin import perform_project
-
-        if command.get("group") == "webhooks":
-            return await self.registration.perform(command["verb"], take_over=bool(command.get("take_over")))
-        return await perform_project(self.projects, command)
 
 
 def make_skins(settings: Settings) -> dict[Channel, Skin]:
@@ -350,7 +344,9 @@ async def serve(settings: Settings) -> None:
             settings, store=store, clock=clock, randomness=SystemRandomness(), mode=Mode.LIVE, skins=skins
         )
         if database:
-            service.admin = AdminServer(socket_path(database), service.perform)
+            groups = operator_commands(service.projects, store, clock, database)
+            groups["webhooks"] = partial(perform_webhooks, service.registration)
+            service.admin = AdminServer(socket_path(database), groups)
         try:
             await _configure_project(settings, service.projects)
             if settings.public_url is None:
@@ -470,26 +466,45 @@ async def command(settings: Settings, wanted: Mapping[str, Any]) -> Any:
         lock.release()
 
 
-async def _command_here(settings: Settings, wanted: Mapping[str, Any]) -> Any:
-    """Only the parts that the command needs: the `project` commands load no messenger."""
+def operator_commands(projects: Projects, store: Store, clock: Clock, database: str) -> dict[str, Perform]:
+    """What an operator can have done, by the command's group, with or without messengers."""
     from api.admin import perform_project
+    from storage.backup import back_up
+
+    async def backup(wanted: Mapping[str, Any]) -> Any:
+        file = Path(wanted["file"])
+        return {"file": str(file), "bytes": await back_up(database, file, clock), "checked": True}
+
+    async def codes(_wanted: Mapping[str, Any]) -> Any:
+        return {"revoked": await store.write(lambda tx: tx.revoke_codes())}
+
+    return {"project": partial(perform_project, projects), "backup": backup, "codes": codes}
+
+
+async def perform_webhooks(registration: Registration, wanted: Mapping[str, Any]) -> Any:
+    """One `webhooks` command."""
+    return await registration.perform(wanted["verb"], take_over=bool(wanted.get("take_over")))
+
+
+async def _command_here(settings: Settings, wanted: Mapping[str, Any]) -> Any:
+    """Only the parts that the command needs: the `webhooks` commands alone load a messenger."""
+    from api.admin import perform
     from config.clock import SystemClock, SystemRandomness
     from otp.model import Mode
     from otp.projects import Projects
-    from storage import open_store
+    from storage import open_store, sqlite_path
 
-    store = await open_store(settings.database_url.get_secret_value(), SystemClock())
+    clock, url = SystemClock(), settings.database_url.get_secret_value()
+    store = await open_store(url, clock)
+    skins = make_skins(settings) if wanted["group"] == "webhooks" else {}
     try:
-        if wanted["group"] == "project":
-            return await perform_project(Projects(store, SystemRandomness(), Mode.LIVE), wanted)
-        skins = make_skins(settings)
-        try:
-            registration = make_registration(settings, store, skins)
-            return await registration.perform(wanted["verb"], take_over=bool(wanted.get("take_over")))
-        finally:
-            for skin in skins.values():
-                await skin.close()
+        projects = Projects(store, SystemRandomness(), Mode.LIVE)
+        groups = operator_commands(projects, store, clock, sqlite_path(url) or "")
+        registration = make_registration(settings, store, skins)
+        return await perform({**groups, "webhooks": partial(perform_webhooks, registration)}, wanted)
     finally:
+        for skin in skins.values():
+            await skin.close()
         await store.close()
 
 
@@ -541,12 +556,24 @@ def _run_command(given: argparse.Namespace) -> int:
         return 1
     try:
         settings = load("cli")
+        if given.command in ("backup", "codes"):
+            _must_exist(settings)
         result = asyncio.run(command(settings, as_command(given)))
     except Refused as error:
         print(f"tapcode: {error}", file=sys.stderr)
         return 1
     show(given, result, settings.database_url.get_secret_value())
     return 1 if given.command == "webhooks" and any("problem" in part for part in result.values()) else 0
+
+
+def _must_exist(settings: Settings) -> None:
+    """Copying or clearing a database that is not there would make an empty one and call it done."""
+    from api.admin import Refused
+    from storage import sqlite_path
+
+    database = sqlite_path(settings.database_url.get_secret_value())
+    if database is not None and not Path(database).exists():
+        raise Refused(f"there is no database {database}")
 
 
 if __name__ == "__main__":

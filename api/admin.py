@@ -14,14 +14,15 @@ from typing import Any, Final
 import structlog
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, UnixConnector, web
 
-from otp.errors import InvalidField, OtpError
+from otp.errors import InvalidField, OtpError, StorageUnusable
 from otp.model import Project
 from otp.projects import Change, NewKey, ProjectNotFound, Projects
 
 log = structlog.get_logger()
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-CALL_SECONDS: Final = 60
+CALL_SECONDS: Final = 3_600
+"""For a backup of a large database; all else takes seconds. When the owner dies, the connection ends at once."""
 
 Command = Mapping[str, Any]
 Perform = Callable[[Command], Awaitable[Any]]
@@ -31,19 +32,25 @@ class Refused(Exception):
     """The command can't be carried out; the text is for the operator."""
 
 
-async def perform_project(projects: Projects, command: Command) -> Any:
-    """One `project` command: `{"verb": …, "id"?: …, …}` to a JSON value. Raises `Refused`."""
+async def perform(groups: Mapping[str, Perform], command: Command) -> Any:
+    """Carry out `{"group": …, …}` by what is there for its group; a JSON value. Raises `Refused`."""
+    group = str(command.get("group"))
+    if group not in groups:
+        raise Refused(f"there is no command {group}")
     try:
-        return await _verbs(projects, command)
+        return await groups[group](command)
     except ProjectNotFound:
         raise Refused("there is no project with this id") from None
     except InvalidField as error:
         raise Refused(f"{error.field}: {error.message}") from None
     except OtpError as error:
         raise Refused(error.detail) from None
+    except StorageUnusable as error:
+        raise Refused(str(error)) from None
 
 
-async def _verbs(projects: Projects, command: Command) -> Any:
+async def perform_project(projects: Projects, command: Command) -> Any:
+    """One `project` command: `{"verb": …, "id"?: …, …}` to a JSON value."""
     verb, project_id = command["verb"], str(command.get("id", "")).lower()
     if verb == "create":
         return _with_key(
@@ -84,9 +91,9 @@ def _with_key(made: NewKey) -> dict[str, Any]:
 class AdminServer:
     """The owner's side of the socket."""
 
-    def __init__(self, path: Path, perform: Perform) -> None:
+    def __init__(self, path: Path, groups: Mapping[str, Perform]) -> None:
         self._path = path
-        self._perform = perform
+        self._groups = groups
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -106,7 +113,7 @@ class AdminServer:
         command = await request.json()
         named = {"command": command.get("group"), "verb": command.get("verb"), "project": command.get("id")}
         try:
-            result = await self._perform(command)
+            result = await perform(self._groups, command)
         except Refused as error:
             return web.json_response({"error": str(error)}, status=400)
         except Exception as error:  # the operator needs an answer; the log has the rest

@@ -30,6 +30,16 @@ def parser() -> argparse.ArgumentParser:
         "--fetch", action="store_true", help="fetch updates instead of having them delivered"
     )
     _project(commands.add_parser("project", help="create and manage projects"))
+    backup = commands.add_parser("backup", help="write a checked copy of the database, without codes")
+    backup.add_argument("file", metavar="FILE", help="a file that is not there yet")
+    backup.add_argument("--json", action="store_true", help="print JSON")
+    codes = commands.add_parser("codes", help="end codes").add_subparsers(
+        dest="verb", required=True, metavar="VERB"
+    )
+    revoke = codes.add_parser(
+        "revoke-all", help="end every code that lives: for a copy of the database that was put back"
+    )
+    revoke.add_argument("--json", action="store_true", help="print JSON")
     _webhooks(commands.add_parser("webhooks", help="webhook registration on the messengers"))
     return top
 
@@ -101,6 +111,8 @@ def as_command(given: argparse.Namespace) -> dict[str, Any]:
     """What was typed, as the command that the owner of the store carries out."""
     wanted = {name: value for name, value in vars(given).items() if value is not None and name != "command"}
     wanted["group"] = given.command
+    if "file" in wanted:
+        wanted["file"] = str(Path(wanted["file"]).absolute())  # the owner may have been started elsewhere
     if "keep_old" in wanted:
         wanted["keep_old_hours"] = wanted.pop("keep_old")
     return wanted
@@ -108,7 +120,7 @@ def as_command(given: argparse.Namespace) -> dict[str, Any]:
 
 def confirmed(given: argparse.Namespace) -> bool:
     """Whether the operator means it, where that must be asked."""
-    if given.verb != "delete" or given.yes:
+    if getattr(given, "verb", None) != "delete" or given.yes:
         return True
     if not sys.stdin.isatty():
         print("Deleting asks first; without a terminal say --yes.", file=sys.stderr)

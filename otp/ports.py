@@ -243,6 +243,13 @@ class Tx(Protocol):
         """End all active codes of a project."""
         ...
 
+    async def revoke_codes(self) -> int:
+        """End every code that lives, and every one under way; how many. For a copy that leaves its place, or one put back.
+
+        What was claimed is not sent any more; what is being attempted arrives dead.
+        """
+        ...
+
     async def code_by_id(self, code_id: str) -> Code | None:
         """An active code that is alive now, by its id."""
         ...

@@ -349,6 +349,22 @@ class SqlTx(ABC):
         await self._end_messages(ending, f"c.{theirs.format('$2')}", project_id)
         await self.rows(f"DELETE FROM codes WHERE {theirs.format('$1')}", project_id)
 
+    async def revoke_codes(self) -> int:
+        await self._end_messages(Ending.WITHDRAWN, "TRUE")
+        ended = await self.rows("DELETE FROM codes RETURNING expires_at")
+        claimed = await self.rows(
+            "UPDATE deliveries SET state = 'refused', refusal = $2, settled_at = $1, seed = $3, key_id = '' "
+            "WHERE state = 'claimed' RETURNING id",
+            self.now,
+            Refusal.UNAVAILABLE,
+            b"",
+        )
+        attempting = await self.rows(
+            "UPDATE deliveries SET seed = $1, key_id = '' WHERE state = 'attempting' RETURNING id", b""
+        )
+        alive = [row for row in ended if row["expires_at"] > self.now]
+        return len(alive) + len(claimed) + len(attempting)
+
     async def code_by_id(self, code_id: str) -> Code | None:
         row = await self._one(
             f"SELECT {CODE} FROM codes WHERE id = $1 AND expires_at > $2", code_id, self.now

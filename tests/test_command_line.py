@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,7 @@ def test_hours_that_are_none(tmp_path: Path, hours: str) -> None:
 async def owner(path: Path, store: Store) -> AsyncIterator[AdminServer]:
     """A process that owns the store, as far as its socket goes."""
     projects = Projects(store, SeededRandomness(), Mode.LIVE)
-    server = AdminServer(path, lambda command: perform_project(projects, command))
+    server = AdminServer(path, {"project": partial(perform_project, projects)})
     await server.start()
     yield server
     await server.close()
@@ -112,11 +113,13 @@ async def test_the_owner_carries_out_commands(tmp_path: Path, store: Store) -> N
         made = await ask(path, {"group": "project", "verb": "create", "name": "Shop", "description": ""})
         assert made["name"] == "Shop"
         with pytest.raises(Refused, match="no project"):
-            await ask(path, {"verb": "delete", "id": "00000000-0000-4000-8000-000000000000"})
+            await ask(
+                path, {"group": "project", "verb": "delete", "id": "00000000-0000-4000-8000-000000000000"}
+            )
         with pytest.raises(Refused, match="log tells why"):
-            await ask(path, {"verb": "create"})
+            await ask(path, {"group": "project", "verb": "create"})
     with pytest.raises(NobodyListens):
-        await ask(path, {"verb": "list"})
+        await ask(path, {"group": "project", "verb": "list"})
 
 
 async def test_a_socket_file_of_a_dead_owner_is_replaced(tmp_path: Path, store: Store) -> None:
@@ -124,9 +127,9 @@ async def test_a_socket_file_of_a_dead_owner_is_replaced(tmp_path: Path, store: 
     path = tmp_path / "t.sock"
     path.touch()
     with pytest.raises(NobodyListens):
-        await ask(path, {"verb": "list"})
+        await ask(path, {"group": "project", "verb": "list"})
     async with owner(path, store):
-        assert await ask(path, {"verb": "list"}) == []
+        assert await ask(path, {"group": "project", "verb": "list"}) == []
 
 
 # ------------------------------------------------------------------ the service itself
@@ -146,6 +149,42 @@ def test_the_service_serves_and_stops(tmp_path: Path, unused_tcp_port: int) -> N
     assert json.loads(output.splitlines()[-1])["event"] == "stopped"
     assert "a-token-of-the-tests" not in output
     assert not (tmp_path / "data" / "tapcode.db.sock").exists()
+
+
+def test_a_backup_beside_a_running_service(tmp_path: Path, unused_tcp_port: int) -> None:
+    """Made by the owner, wherever that was started; put back in place it serves, and its codes can be revoked."""
+    process = start(tmp_path, unused_tcp_port)
+    (tmp_path / "elsewhere").mkdir()
+    database = f"sqlite:///{tmp_path}/data/tapcode.db"
+    try:
+        until_serving(process)
+        made = tapcode(tmp_path / "elsewhere", "backup", "copy.db", "--json", DATABASE_URL=database)
+        told = json.loads(made.stdout)
+        assert told == {
+            "file": str(tmp_path / "elsewhere" / "copy.db"),
+            "bytes": told["bytes"],
+            "checked": True,
+        }
+        again = tapcode(tmp_path / "elsewhere", "backup", "copy.db", DATABASE_URL=database)
+        assert (again.returncode, again.stdout) == (1, "")
+        assert "is there already" in again.stderr
+        assert json.loads(tapcode(tmp_path, "codes", "revoke-all", "--json").stdout) == {"revoked": 0}
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+    copied = f"sqlite:///{tmp_path}/elsewhere/copy.db"
+    assert tapcode(tmp_path, "codes", "revoke-all", DATABASE_URL=copied).stdout == "revoked: 0\n"
+    assert len(json.loads(tapcode(tmp_path, "project", "list", "--json", DATABASE_URL=copied).stdout)) == 1
+
+
+def test_a_backup_of_a_service_that_does_not_run(tmp_path: Path) -> None:
+    """The command makes it itself; where there is no database, it makes none."""
+    refused = tapcode(tmp_path, "backup", "copy.db")
+    assert (refused.returncode, "there is no database" in refused.stderr) == (1, True)
+    assert not (tmp_path / "data").exists()
+    tapcode(tmp_path, "project", "create", "--name", "Shop")
+    assert "checked: true" in tapcode(tmp_path, "backup", "copy.db").stdout
+    assert (tmp_path / "copy.db").exists()
 
 
 def test_a_port_in_use_is_one_line(tmp_path: Path, unused_tcp_port: int) -> None:
