@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -161,12 +161,13 @@ def make_policy(settings: Settings) -> Policy:
     """The operator's limits."""
     from otp.policy import Policy
 
-    return Policy(
+    chosen = Policy(
         max_ttl_minutes=settings.max_ttl_minutes,
         send_limit=settings.send_limit,
         send_window_ms=settings.send_window_seconds * 1000,
         guess_budget=settings.guess_budget,
     )
+    return chosen.strict() if settings.profile == "strict" else chosen
 
 
 def make_api(settings: Settings, service: OtpService, clock: Clock, mode: Mode) -> Api:
@@ -356,6 +357,7 @@ async def serve(settings: Settings) -> None:
                 )
 
             def ready() -> None:
+                log.info("limits", profile=settings.profile, **asdict(make_policy(settings)))
                 log.info(
                     "serving", host=settings.host, port=settings.port, channels=[*skins], version=VERSION
                 )

@@ -12,7 +12,7 @@ from api import schemas
 from otp import pairing
 from otp.errors import InvalidField
 from otp.model import Caller, Channel, CodeTerms, Context
-from otp.policy import REQUEST_LIFE_MS, SECOND_MS, Policy
+from otp.policy import LENGTHS, REQUEST_LIFE_MS, SECOND_MS, Policy
 from otp.service import OtpService
 
 LINKS: Final = {
@@ -96,6 +96,9 @@ def _terms(policy: Policy, body: schemas.SendBody | schemas.RequestBody) -> Code
         raise InvalidField(
             "ttl_minutes", f"Input should be less than or equal to {policy.max_ttl_minutes}, the cap set here"
         )
+    if body.code_length < policy.shortest_code:
+        allowed = " or ".join(str(length) for length in LENGTHS if length >= policy.shortest_code)
+        raise InvalidField("code_length", f"Input should be {allowed} here")
     ttl_minutes = body.ttl_minutes if given else policy.default_ttl_minutes
     return CodeTerms(body.purpose, ttl_minutes, body.max_attempts, body.code_length)
 

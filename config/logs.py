@@ -20,7 +20,15 @@ from typing import Any, Final, TextIO, cast
 import structlog
 
 from otp.breaker import BreakerState
-from otp.events import DeliverySettled, SubscriberLocked
+from otp.events import (
+    CodeVerified,
+    DeliverySettled,
+    SubscriberJoined,
+    SubscriberLeft,
+    SubscriberLocked,
+    SubscriberUnlocked,
+    WrongCode,
+)
 from otp.events import Event as OtpEvent
 from otp.model import Channel, DeliveryState
 
@@ -188,7 +196,13 @@ def log_event(event: OtpEvent) -> None:
             state=sent.state,
             why=sent.refusal,
         )
-    elif isinstance(event, SubscriberLocked):
-        log.warning(name, project=event.subscriber.project_id, subscriber=event.subscriber.id)
+    elif isinstance(event, (CodeVerified, WrongCode)):
+        left = {"attempts_left": event.attempts_left} if isinstance(event, WrongCode) else {}
+        log.info(
+            name, project=event.project_id, subscriber=event.subscriber_id, purpose=event.purpose, **left
+        )
+    elif isinstance(event, (SubscriberLocked, SubscriberUnlocked, SubscriberJoined, SubscriberLeft)):
+        say = log.warning if isinstance(event, SubscriberLocked) else log.info
+        say(name, project=event.subscriber.project_id, subscriber=event.subscriber.id)
     else:
         log.debug(name)

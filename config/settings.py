@@ -163,6 +163,7 @@ class Settings(BaseSettings):
         _matching(API_KEY, "must be tc_live_ and 32 to 200 characters of A-Z a-z 0-9 _ and -"),
     ] = None
 
+    profile: Annotated[Literal["standard", "strict"], _LOWER] = "standard"
     max_ttl_minutes: int = Field(default=30, ge=1, le=30)
     send_limit: int = Field(default=5, ge=1, le=1_000_000)
     send_window_seconds: int = Field(default=600, ge=1, le=86_400)

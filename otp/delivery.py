@@ -89,6 +89,7 @@ async def claim(
     context: Context | None = None,
 ) -> Claim:
     """Wish for a code message to a subscriber, if the limits have room for it: a new code, or `code` once more."""
+    terms = terms if code else rules.policy.within(terms)
     under_way = await settle_orphan(tx, rules, await tx.under_way(sub.id, terms.purpose))
     if under_way is not None:
         return Busy(under_way)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from otp.model import Cause
+from otp.model import Cause, CodeTerms
 
 SECOND_MS: Final = 1_000
 MINUTE_MS: Final = 60 * SECOND_MS
@@ -59,12 +59,38 @@ class Policy:
     send_limit: int = 5
     send_window_ms: int = 600 * SECOND_MS
     guess_budget: int = 50
-    """NIST SP 800-63B-4 section 3.2.2: no more than 100 failed attempts in a row on one account."""
+    """NIST SP 800-63B-4 section 3.2.2: no more than 100 failed attempts in a row with one authenticator."""
+    shortest_code: int = LENGTHS[0]
+    """Digits."""
 
     @property
     def default_ttl_minutes(self) -> int:
         """The default under the operator's cap."""
         return min(DEFAULT_TTL_MINUTES, self.max_ttl_minutes)
+
+    def strict(self) -> Policy:
+        """The same choices, as far as they are no looser than `STRICT`."""
+        return Policy(
+            max_ttl_minutes=min(self.max_ttl_minutes, STRICT.max_ttl_minutes),
+            send_limit=min(self.send_limit, STRICT.send_limit),
+            send_window_ms=max(self.send_window_ms, STRICT.send_window_ms),
+            guess_budget=min(self.guess_budget, STRICT.guess_budget),
+            shortest_code=max(self.shortest_code, STRICT.shortest_code),
+        )
+
+    def within(self, terms: CodeTerms) -> CodeTerms:
+        """What was asked of a code under looser limits than these, as it is granted now."""
+        return replace(
+            terms,
+            ttl_minutes=min(terms.ttl_minutes, self.max_ttl_minutes),
+            length=max(terms.length, self.shortest_code),
+        )
+
+
+STRICT: Final = Policy(max_ttl_minutes=10, guess_budget=50, shortest_code=6)
+"""`PROFILE=strict`. Ten minutes: NIST SP 800-63B-4 section 3.1.3.2, OWASP ASVS 5.0 6.5.5. Six digits: 3.1.3.2, 6.5.4.
+Fifty wrong codes: an account with both messengers stays within the hundred of 3.2.2. Five messages in ten minutes: the
+default, as 6.6.4 gives no number."""
 
 
 def by_tap(cause: Cause) -> bool:

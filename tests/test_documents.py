@@ -60,3 +60,17 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
     """Files that are named are there."""
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists(), target
+
+
+def test_the_tests_and_names_that_the_security_page_points_to_are_there() -> None:
+    """A requirement is held by a test that exists, and by code that exists."""
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", text)
+    assert len(named) > 60
+    for file, name in named:
+        assert re.search(
+            rf"^(async )?def {name}\(", (ROOT / "tests" / file).read_text("utf-8"), re.MULTILINE
+        ), name
+    for path, name in re.findall(r"`((?:otp|api|bot|config|storage)/\w+\.py)` `([\w.]+)`", text):
+        source = (ROOT / path).read_text(encoding="utf-8")
+        assert re.search(rf"\b{name.rsplit('.', 1)[-1]}\b", source), (path, name)

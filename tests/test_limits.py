@@ -189,3 +189,13 @@ async def test_a_key_that_came_in_before_can_be_revoked(monkeypatch: pytest.Monk
         await run.service.projects.rotate_key((await run.service.projects.all())[0].id, 0)
         statuses = [(await run.call("POST", "/v1/otp/request", {})).status for _ in range(3)]
         assert statuses == [401, 429, 429]
+
+
+async def test_the_log_names_the_address_of_who_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """And of nobody else."""
+    async with running(trusted_proxies="127.0.0.0/8") as run:
+        capsys.readouterr()
+        await run.call("POST", "/v1/otp/verify", headers=WRONG_KEY | {"X-Forwarded-For": "198.51.100.1"})
+        assert "198.51.100.1" in capsys.readouterr().out
+        await run.call("POST", "/v1/otp/request", headers={"X-Forwarded-For": "198.51.100.2"})
+        assert "198.51.100.2" not in capsys.readouterr().out

@@ -20,7 +20,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.logs import Redactor, configure, log_event, watch
-from otp.events import DeliverySettled, Event, SubscriberLocked, WrongCode
+from otp.events import (
+    CodeVerified,
+    DeliverySettled,
+    Event,
+    RequestFinished,
+    SubscriberLocked,
+    SubscriberUnlocked,
+    WrongCode,
+)
 from otp.model import (
     Cause,
     Channel,
@@ -31,6 +39,7 @@ from otp.model import (
     Mode,
     Person,
     Refusal,
+    RequestStatus,
     Subscriber,
 )
 
@@ -521,9 +530,16 @@ def test_console_lines_escape_what_libraries_say(output: Output):
             {"state": "unknown"},
         ),
         (SubscriberLocked(SUBSCRIBER), "warning", {"subscriber": "sub-1", "project": "project-1"}),
-        (WrongCode("sub-1", "project-1", "login", 3), "debug", {}),
+        (SubscriberUnlocked(SUBSCRIBER), "info", {"subscriber": "sub-1", "project": "project-1"}),
+        (
+            WrongCode("sub-1", "project-1", "login", 3),
+            "info",
+            {"subscriber": "sub-1", "purpose": "login", "attempts_left": 3},
+        ),
+        (CodeVerified("sub-1", "project-1", "login"), "info", {"subscriber": "sub-1", "purpose": "login"}),
+        (RequestFinished("r" * 16, "project-1", RequestStatus.SENT), "debug", {}),
     ],
-    ids=["accepted", "refused", "unknown", "locked", "wrong"],
+    ids=["accepted", "refused", "unknown", "locked", "unlocked", "wrong", "right", "finished"],
 )
 def test_an_event_of_the_domain_is_one_line(output: Output, event: Event, level: str, facts: dict[str, Any]):
     """With ids, and nothing of the person or the code."""

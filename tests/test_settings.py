@@ -41,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "project_name": None,
     "project_description": "",
     "project_api_key": None,
+    "profile": "standard",
     "max_ttl_minutes": 30,
     "send_limit": 5,
     "send_window_seconds": 600,
@@ -55,6 +56,7 @@ DEFAULTS: dict[str, Any] = {
 """The contract's table."""
 
 ILL = [
+    ("PROFILE", "lax"),
     ("TRUSTED_PROXIES", "10.0.0.0/8, proxy.internal"),
     ("TRUSTED_PROXIES", "10.0.0.1/8"),
     ("PORT", "forty-two"),
