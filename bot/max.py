@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, Final, cast
 
 import aiohttp
-from aiohttp import ClientConnectorError, ClientTimeout, ConnectionTimeoutError, TCPConnector
+from aiohttp import TCPConnector
 from maxapi import Bot
 from maxapi.client import DefaultConnectionProperties
 from maxapi.client.ssl import create_default_ssl_context
@@ -18,6 +18,7 @@ from maxapi.exceptions.base import MaxError
 from maxapi.exceptions.max import InvalidToken, MaxApiError
 
 from bot.events import Event, Left, Opened, Pressed, Said, language_of, user_id_of
+from bot.lines import CALL_SECONDS, limits, never_left
 from bot.messages import Button, Copy, Link, Message, Press
 from bot.messenger import (
     FETCH_SECONDS,
@@ -33,8 +34,6 @@ from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
 from otp.taps import Update
 
 UPDATES: Final = ["bot_started", "message_created", "message_callback", "bot_stopped", "dialog_removed"]
-CONNECT_SECONDS: Final = 5
-CALL_SECONDS: Final = 10
 _FAILURES: Final = (MaxError, TimeoutError, aiohttp.ClientError, ValueError, RecursionError)
 _GONE: Final = {(403, "chat.denied"), (404, "dialog.not.found"), (404, "chat.not.found")}
 
@@ -51,7 +50,7 @@ class MaxSkin:
         # Not bounded here: a code must not wait for a connection behind answers and edits that hang.
         self._connector = TCPConnector(ssl=create_default_ssl_context(), limit=0)
         connection = DefaultConnectionProperties(
-            timeout=CALL_SECONDS, sock_connect=CONNECT_SECONDS, max_retries=0, connector=self._connector
+            timeout=CALL_SECONDS, max_retries=0, connector=self._connector
         )
         self._bot = Bot(token, auto_requests=False, default_connection=connection)
         self._bot.set_api_url(api_url)
@@ -162,7 +161,7 @@ class MaxSkin:
             is_return_raw=True,
             allow_redirects=False,
             proxy=self._proxy,
-            timeout=ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS),
+            timeout=limits(seconds),
             **content,
         )
         return cast(dict[str, Any], answer)
@@ -174,10 +173,7 @@ def outcome_of(error: Exception) -> Outcome:
         return Refused(Refusal.REJECTED)
     if isinstance(error, MaxApiError):
         return _answered(error)
-    never_left = (ClientConnectorError, ConnectionTimeoutError)
-    return (
-        NotSent() if isinstance(error, never_left) or isinstance(error.__cause__, never_left) else Unknown()
-    )
+    return NotSent() if never_left(error) else Unknown()
 
 
 def _answered(error: MaxApiError) -> Outcome:
@@ -195,8 +191,7 @@ def _reason(error: Exception) -> str:
         return "the token is not valid"
     if isinstance(error, MaxApiError):
         return f"HTTP {error.code}"
-    never_left = (ClientConnectorError, ConnectionTimeoutError)
-    return "not reachable" if isinstance(error.__cause__ or error, never_left) else "no answer"
+    return "not reachable" if never_left(error) else "no answer"
 
 
 def _body(message: Message) -> dict[str, Any]:

@@ -35,9 +35,10 @@ from aiogram.types import (
     LinkPreviewOptions,
     MessageEntity,
 )
-from aiohttp import ClientConnectorError, ClientError, ClientTimeout, ConnectionTimeoutError
+from aiohttp import ClientError
 
 from bot.events import Event, Left, Pressed, Said, language_of, user_id_of
+from bot.lines import CALL_SECONDS, limits, never_left
 from bot.messages import Button, Copy, Link, Message, Press
 from bot.messenger import FETCH_SECONDS, Fetched, Hook, Introduction, MessengerError, checked_name
 from otp.model import Channel, Person, Refusal
@@ -45,8 +46,6 @@ from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
 from otp.taps import Update
 
 UPDATES: Final = ["message", "callback_query", "my_chat_member"]
-CONNECT_SECONDS: Final = 5
-CALL_SECONDS: Final = 10
 CONNECTIONS: Final = 100
 """Webhook deliveries that Telegram may have open at once. Our own calls are bounded where they are made, never by a
 pool: a code must not wait for a connection behind answers and edits that hang."""
@@ -76,10 +75,13 @@ class _Session(AiohttpSession):
     async def call_raw(self, token: str, method: str, params: dict[str, Any]) -> tuple[int, Any]:
         """One call that waits for updates: the status and the JSON of the answer."""
         session = await self.create_session()
-        limits = ClientTimeout(total=FETCH_SECONDS + CALL_SECONDS, sock_connect=CONNECT_SECONDS)
         url = self.api.api_url(token=token, method=method)
         async with session.post(
-            url, json=params, timeout=limits, proxy=self._http_proxy, allow_redirects=False
+            url,
+            json=params,
+            timeout=limits(FETCH_SECONDS + CALL_SECONDS),
+            proxy=self._http_proxy,
+            allow_redirects=False,
         ) as answer:
             return answer.status, json.loads(await answer.text())
 
@@ -91,11 +93,11 @@ class _Session(AiohttpSession):
     ) -> TelegramType:
         session = await self.create_session()
         url = self.api.api_url(token=bot.token, method=method.__api_method__)
-        limits = ClientTimeout(total=timeout or CALL_SECONDS, sock_connect=CONNECT_SECONDS)
+        within = limits(timeout or CALL_SECONDS)
         form = self.build_form_data(bot=bot, method=method)
         try:
             async with session.post(
-                url, data=form, timeout=limits, proxy=self._http_proxy, allow_redirects=False
+                url, data=form, timeout=within, proxy=self._http_proxy, allow_redirects=False
             ) as answer:
                 content = await answer.text()
         except (TimeoutError, ClientError, UnicodeDecodeError) as error:
@@ -103,6 +105,10 @@ class _Session(AiohttpSession):
         try:
             response = self.check_response(bot=bot, method=method, status_code=answer.status, content=content)
         except (TelegramAPIError, ClientDecodeError, TypeError) as error:
+            if (
+                answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            ):  # whatever it says: it may have been carried out
+                raise TelegramServerError(method, "the messenger failed") from error
             if answer.status == HTTPStatus.TOO_MANY_REQUESTS and not isinstance(error, TelegramRetryAfter):
                 raise TelegramRetryAfter(method, "too many requests", retry_after=0) from error
             raise
@@ -240,13 +246,7 @@ def outcome_of(error: Exception) -> Outcome:
         return Refused(Refusal.GONE)
     if isinstance(error, _CERTAINLY_REFUSED):
         return Refused(Refusal.REJECTED)
-    return NotSent() if _never_left(error) else Unknown()
-
-
-def _never_left(error: Exception) -> bool:
-    """Whether no connection came about."""
-    unconnected = (ClientConnectorError, ConnectionTimeoutError)
-    return isinstance(error, TelegramNetworkError) and isinstance(error.__cause__, unconnected)
+    return NotSent() if never_left(error) else Unknown()
 
 
 def _chat_not_found(error: Exception) -> bool:
@@ -255,7 +255,7 @@ def _chat_not_found(error: Exception) -> bool:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, TelegramNetworkError):
-        return "not reachable" if _never_left(error) else "no answer"
+        return "not reachable" if never_left(error) else "no answer"
     return type(error).__name__ if isinstance(error, TelegramAPIError) else "unreadable answer"
 
 
