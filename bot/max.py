@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, Final, cast
 
 import aiohttp
-from aiohttp import TCPConnector
+from aiohttp import ClientResponse, ClientResponseError, TCPConnector
 from maxapi import Bot
 from maxapi.client import DefaultConnectionProperties
 from maxapi.client.ssl import create_default_ssl_context
@@ -162,9 +162,16 @@ class MaxSkin:
             allow_redirects=False,
             proxy=self._proxy,
             timeout=limits(seconds),
+            raise_for_status=_no_redirect,
             **content,
         )
         return cast(dict[str, Any], answer)
+
+
+async def _no_redirect(answer: ClientResponse) -> None:
+    """The library would read a redirect's body as that of a success."""
+    if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
+        raise ClientResponseError(answer.request_info, answer.history, status=answer.status)
 
 
 def outcome_of(error: Exception) -> Outcome:

@@ -23,6 +23,7 @@ from aiogram.exceptions import (
     TelegramNetworkError,
     TelegramNotFound,
     TelegramRetryAfter,
+    TelegramServerError,
     TelegramUnauthorizedError,
 )
 from aiogram.methods import TelegramMethod
@@ -49,6 +50,8 @@ UPDATES: Final = ["message", "callback_query", "my_chat_member"]
 CONNECTIONS: Final = 100
 """Webhook deliveries that Telegram may have open at once. Our own calls are bounded where they are made, never by a
 pool: a code must not wait for a connection behind answers and edits that hang."""
+LONGEST_WAIT_SECONDS: Final = 86_400
+"""What no time of ours can hold is as good as a day."""
 _NO_PREVIEW: Final = LinkPreviewOptions(is_disabled=True)
 _CERTAINLY_REFUSED: Final = (
     TelegramBadRequest,
@@ -241,7 +244,7 @@ class TelegramSkin:
 def outcome_of(error: Exception) -> Outcome:
     """What a failed `sendMessage` means for the message."""
     if isinstance(error, TelegramRetryAfter):
-        return NotSent(int(error.retry_after * 1000), answered=True)
+        return NotSent(int(min(error.retry_after, LONGEST_WAIT_SECONDS) * 1000), answered=True)
     if isinstance(error, TelegramForbiddenError) or _chat_not_found(error):
         return Refused(Refusal.GONE)
     if isinstance(error, _CERTAINLY_REFUSED):
