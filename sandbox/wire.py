@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -71,7 +71,8 @@ class Fault:
 
     First the call is held up, for `delay` seconds or until `hold` is set; then the connection is dropped, or
     `status` is answered with `body` (JSON), `raw` (text) or the messenger's own kind of error; `retry_after`
-    alone means 429. `when="after"` lets the call take effect first; `truncate` cuts the true answer in half.
+    alone means 429. `when="after"` lets the call take effect first; `truncate` cuts the true answer in half;
+    `headers` go with the answer.
     """
 
     method: str = ".*"
@@ -85,6 +86,7 @@ class Fault:
     when: Literal["before", "after"] = "before"
     retry_after: int | None = None
     truncate: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def take(self, method: str) -> bool:
         """Whether this fault strikes a call of `method`; uses up one of `times` if so."""
@@ -104,7 +106,9 @@ class Fault:
         text = self.raw
         if text is None:
             text = json.dumps(error(status, self.retry_after) if self.body is None else self.body)
-        return web.Response(status=status, text=text, content_type="application/json")
+        return web.Response(
+            status=status, text=text, content_type="application/json", headers=dict(self.headers)
+        )
 
 
 class Impossible(ValueError):

@@ -19,7 +19,7 @@ from typing import Any
 import aiohttp
 
 from sandbox.demo import PUBLIC_URL, Demo
-from tests.running import Site
+from tests.running import Between, Site
 
 ROOT = Path(__file__).parent.parent
 API_KEY = "tc_live_" + "t" * 40
@@ -161,7 +161,9 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def outside(folder: Path, *, prefix: Sequence[str] = (), **environment: str) -> AsyncIterator[Outside]:
+async def outside(
+    folder: Path, *, prefix: Sequence[str] = (), between: Between | None = None, **environment: str
+) -> AsyncIterator[Outside]:
     """The real service with both messengers, started; killed at the end. The environment overrides its settings."""
     url = f"http://127.0.0.1:{free_port()}"
     demo = Demo(url, lambda: time_ns() // 1_000_000)
@@ -184,6 +186,7 @@ async def outside(folder: Path, *, prefix: Sequence[str] = (), **environment: st
         "REPLIES_PER_MINUTE": "100000",
         "LOG_LEVEL": "debug",
         "LOG_FORMAT": "json",
+        **({name.upper(): value for name, value in (await between(demo)).items()} if between else {}),
         **environment,
     }
     try:

@@ -10,7 +10,7 @@ import json
 import re
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +27,8 @@ from sandbox.wire import ChatMessage
 from storage import open_store
 from tests.fakes import FakeClock, SeededRandomness
 
+Between = Callable[[Demo], Awaitable[Mapping[str, str]]]
+"""What stands between a service and its messengers: given these, the settings that lead the service through it."""
 SECRET_KEYS = "first-key-of-the-tests-" + "x" * 20
 
 
@@ -186,7 +188,9 @@ async def _nothing(_tx: object) -> None:
 
 
 @asynccontextmanager
-async def running(store_url: str = "sqlite:///:memory:", **settings: Any) -> AsyncIterator[Running]:
+async def running(
+    store_url: str = "sqlite:///:memory:", *, between: Between | None = None, **settings: Any
+) -> AsyncIterator[Running]:
     """Start everything; settings override the defaults, None takes one away."""
     clock, randomness = FakeClock(), SeededRandomness()
     with socket.socket() as listener:
@@ -204,6 +208,7 @@ async def running(store_url: str = "sqlite:///:memory:", **settings: Any) -> Asy
             "send_limit": 1000,
             "requests_per_minute": 1_000_000,
             "status_reads_per_minute": 1_000_000,
+            **(await between(demo) if between else {}),
             **settings,
         }
         loaded = load("cli", given)

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from sandbox.demo import Demo
+
 HANDFUL: Final = 65536
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -110,6 +112,30 @@ class Line:
                 both.create_task(_pump(far_reader, writer))
         finally:
             far_writer.transport.abort()
+
+
+@dataclass
+class Lines:
+    """The lines to both messengers; `lay` them between a service and its messengers."""
+
+    telegram: Line = field(default_factory=lambda: Line(0))
+    max: Line = field(default_factory=lambda: Line(0))
+
+    async def lay(self, demo: Demo) -> dict[str, str]:
+        """Connect both; the settings that lead over them."""
+        for line, url in ((self.telegram, demo.telegram_url), (self.max, demo.max_url)):
+            line.target = int(url.rsplit(":", 1)[1])
+            await line.become("up")
+        return {"telegram_api_url": self.telegram.url, "max_api_url": self.max.url}
+
+    def to(self, channel: str) -> Line:
+        """The line to a messenger."""
+        return self.telegram if channel == "telegram" else self.max
+
+    async def cut(self) -> None:
+        """Take both away."""
+        await self.telegram.become("refusing")
+        await self.max.become("refusing")
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
