@@ -13,11 +13,11 @@ from functools import partial
 from typing import Final
 
 from otp.breaker import Breaker, BreakerState
-from otp.delivery import Rules, begin, record, settle_orphan, withdraw
+from otp.delivery import Rules, begin, code_message, record, settle_orphan, withdraw
 from otp.errors import StorageUnavailable
 from otp.events import DeliveryClaimed, Event
 from otp.lifecycle import UNDER_WAY
-from otp.model import Cause, Channel, Delivery, DeliveryState, MessageKind, Parcel, Refusal, SentMessage
+from otp.model import Cause, Channel, Delivery, DeliveryState, Parcel, Refusal
 from otp.policy import ATTEMPT_TIMEOUT_MS, ORPHAN_MS, SECOND_MS, SEND_PATIENCE_MS
 from otp.ports import Accepted, Clock, Messenger, NotSent, Outcome, Refused, Store, Tx, Unknown
 from otp.tasks import Tasks
@@ -167,15 +167,7 @@ class Courier:
     async def _record(self, parcel: Parcel, outcome: Outcome) -> Delivery | None:
         """Write the outcome down, with patience: what is not written within the time of an orphan becomes unknown."""
         delivery = parcel.delivery
-        message = SentMessage(
-            delivery.id,
-            delivery.person,
-            MessageKind.CODE,
-            delivery.request_id,
-            delivery.subscriber_id,
-            delivery.id,
-            delivery.code_id,
-        )
+        message = code_message(delivery)
         until = self._clock.now() + ORPHAN_MS
         while True:
             try:

@@ -271,7 +271,22 @@ async def _accept(tx: Tx, rules: Rules, delivery: Delivery, message: SentMessage
     return await _settle(tx, rules, delivery, DeliveryState.ACCEPTED, None)
 
 
+def code_message(delivery: Delivery) -> SentMessage:
+    """The row of the message that a delivery brings: what the buttons under it act by."""
+    return SentMessage(
+        delivery.id,
+        delivery.person,
+        MessageKind.CODE,
+        delivery.request_id,
+        delivery.subscriber_id,
+        delivery.id,
+        delivery.code_id,
+    )
+
+
 async def _settle_unknown(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
+    """It may be on the screen: then its buttons must act, "It wasn't me" above all."""
+    await tx.add_message(code_message(delivery))
     attempted_at = delivery.attempted_at if delivery.attempted_at is not None else delivery.claimed_at
     await _activate(tx, delivery, attempted_at + delivery.terms.ttl_minutes * MINUTE_MS)
     return await _settle(tx, rules, delivery, DeliveryState.UNKNOWN, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otp.delivery import Busy, NoRoom, Rules, TooMany, claim, finish, leave, withdraw
-from otp.lifecycle import UNDER_WAY
+from otp.lifecycle import UNDER_WAY, status_at
 from otp.model import (
     Cause,
     Delivery,
@@ -58,7 +58,8 @@ class Protection:
                 return Ended(project, about.ended or Ending.EXPIRED)
             earlier = await tx.delivery(about.delivery_id) if about.delivery_id is not None else None
             context = earlier.context if earlier is not None else None
-            match await claim(tx, self._rules, sub, code.terms, Cause.AGAIN, code=code, context=context):
+            request = await _waiting(tx, about.request_id, update.person)
+            match await claim(tx, self._rules, sub, code.terms, Cause.AGAIN, request, code, context):
                 case Delivery():
                     return Coming(project, Cause.AGAIN, fresh=False)
                 case NoRoom(wait_ms):
@@ -160,6 +161,14 @@ class Protection:
             return await self._taps.opened(tx, update, request_id)
 
         return await once(self._store, update, work)
+
+
+async def _waiting(tx: Tx, request_id: str | None, person: Person) -> Request | None:
+    """The person's request that is still open, as nobody knows that its code arrived: now it can be `sent`."""
+    request = await tx.request(request_id) if request_id is not None else None
+    if request is None or request.bound_to != person:
+        return None
+    return request if status_at(request, None, tx.now) is RequestStatus.PENDING else None
 
 
 async def _own(tx: Tx, subscriber_id: str, person: Person) -> tuple[Subscriber, Project] | None:
