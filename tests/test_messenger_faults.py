@@ -220,7 +220,9 @@ async def test_a_tap(run: Running, channel: str, case: str) -> None:
     assert (told["status"], told["channel"]) == ("sent", channel)
     assert second.at - first.at >= (3000 if channel == "telegram" and case == "429_wait" else 1000)
     code = person.codes[-1]
-    assert await run.verify(told["subscriber_id"], code, request_id=request["request_id"]) == {"verified": True}
+    assert await run.verify(told["subscriber_id"], code, request_id=request["request_id"]) == {
+        "verified": True
+    }
 
 
 @both
@@ -235,6 +237,44 @@ async def test_send_again_repeats_the_code_that_may_have_arrived(run: Running, c
     assert len(set(person.codes)) == 1
     told = await run.status(request)
     assert (await run.verify(told["subscriber_id"], person.codes[-1]))["verified"] is True
+
+
+async def arrived_unknown(run: Running, channel: str) -> tuple[Someone, dict[str, Any], str]:
+    """A subscriber who reads a code that we do not know to have arrived, above the offer to send it again."""
+    person = run.someone(channel)
+    sub, request = await run.subscriber(person), await run.request()
+    person.sim.faults.append(Fault(method=SENDING, drop=True, when="after"))
+    await person.say(f"otp_{request['request_id']}")
+    return person, request, sub
+
+
+async def press_under_the_code(person: Someone, label: str) -> None:
+    """Press a button of the message that carries the code."""
+    shown = next(message for message in person.screen if message.text.startswith(person.codes[0]))
+    row = next(row for row, (button,) in enumerate(shown.buttons) if button.label.startswith(label))
+    person.sim.press(person.user_id, shown.id, row, 0)
+    await person.running.quiet()
+
+
+@both
+async def test_it_wasnt_me_under_a_code_that_may_have_arrived(run: Running, channel: str) -> None:
+    """It is on the screen, so it can be reported: the code dies and the request ends."""
+    person, request, sub = await arrived_unknown(run, channel)
+    code = person.codes[0]
+    await press_under_the_code(person, "It wasn't me")
+    assert await run.status(request) == {"status": "cancelled", "reported": True}
+    assert (await run.verify(sub, code))["reason"] == "no_active_code"
+
+
+@both
+async def test_send_again_under_a_code_that_may_have_arrived(run: Running, channel: str) -> None:
+    """The same code once more; now that it certainly arrived, the site hears of it."""
+    person, request, sub = await arrived_unknown(run, channel)
+    await press_under_the_code(person, "Send again")
+    _, first, second = map(digits_in, arrived(person))
+    assert first == second
+    assert await run.status(request) == {"status": "sent", "subscriber_id": sub, "channel": channel}
+    assert await run.verify(sub, person.codes[-1]) == {"verified": True}
 
 
 # ------------------------------------------------------------------ not reached at all
