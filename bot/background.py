@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -23,6 +24,10 @@ WATCHDOG_MS: Final = 10 * MINUTE_MS
 EDIT_ATTEMPTS: Final = 8
 EDIT_AGAIN_MS: Final = 1 * SECOND_MS
 """Doubled with each attempt: the last one is after about four minutes."""
+EDITS_AT_ONCE: Final = 6
+"""Edits of one messenger: two that hang leave room for all other jobs (`otp.jobs.AT_ONCE`)."""
+BUSY_MS: Final = 5 * SECOND_MS
+"""When an edit that found no room is looked at again."""
 AGAIN_MS: Final = (1 * SECOND_MS, 2 * SECOND_MS, 5 * SECOND_MS, 10 * SECOND_MS, 30 * SECOND_MS)
 """When a channel that could not be asked is asked again; the last one repeats."""
 
@@ -41,6 +46,7 @@ def check_channel(registration: Registration, clock: Clock, channel: Channel) ->
 
 def close_message(store: Store, clock: Clock, skins: Mapping[Channel, Skin]) -> Handler:
     """Bring a code message up to date after its code has ended; given up quietly when it can't be edited any more."""
+    under_way: Counter[Channel] = Counter()
 
     async def close(job: Job) -> int | Retry | None:
         found = await store.read(lambda tx: closing(tx, job))
@@ -51,7 +57,13 @@ def close_message(store: Store, clock: Clock, skins: Mapping[Channel, Skin]) -> 
             return None
         message = phrases.closed(texts_for(found.subscriber.language), found)
         person, message_id = found.message.person, found.message.messenger_id
-        outcome = await skin.edit(person.user_id, message_id, message, ATTEMPT_TIMEOUT_MS)
+        if under_way[person.channel] >= EDITS_AT_ONCE:
+            return Retry(clock.now() + BUSY_MS, tried=False)
+        under_way[person.channel] += 1
+        try:
+            outcome = await skin.edit(person.user_id, message_id, message, ATTEMPT_TIMEOUT_MS)
+        finally:
+            under_way[person.channel] -= 1
         if isinstance(outcome, (NotSent, Unknown)) and job.attempts < EDIT_ATTEMPTS:
             wait = outcome.retry_after_ms if isinstance(outcome, NotSent) else 0
             return Retry(clock.now() + max(wait, EDIT_AGAIN_MS << job.attempts))

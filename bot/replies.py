@@ -18,7 +18,7 @@ from otp.tasks import Tasks
 MOST_PEOPLE: Final = 20_000
 """People whose last minute is remembered."""
 WAITING: Final = 500
-"""Replies under way; above it new ones are dropped, never the codes."""
+"""Replies of one messenger under way; above it new ones are dropped, never the codes."""
 AT_ONCE: Final = 50
 """Calls of one messenger for replies that may be open at once."""
 
@@ -64,47 +64,46 @@ class Replies:
         self._skins = skins
         self._store = store
         self._limit = limit
-        self._tasks = Tasks(failed, WAITING)
+        self._tasks = {channel: Tasks(failed, WAITING) for channel in skins}
         self._gates = {channel: asyncio.Semaphore(AT_ONCE) for channel in skins}
 
     @property
     def idle(self) -> bool:
         """Whether nothing is under way."""
-        return self._tasks.idle
+        return all(tasks.idle for tasks in self._tasks.values())
 
     def give(self, replies: Sequence[Reply]) -> None:
         """Begin with each reply; return at once."""
         for reply in replies:
+            person = reply.note.person if isinstance(reply, Say) else reply.pressed.update.person
+            if person.channel not in self._skins:
+                continue
             if not isinstance(reply, Say):
-                self._tasks.start(self._answer(reply))
-            elif not reply.counts or self._limit.take(reply.note.person):
-                self._tasks.start(self._say(reply))
+                self._tasks[person.channel].start(self._answer(reply))
+            elif not reply.counts or self._limit.take(person):
+                self._tasks[person.channel].start(self._say(reply))
 
     async def _say(self, reply: Say) -> None:
         person = reply.note.person
-        skin = self._skins.get(person.channel)
-        if skin is None:
-            return
         async with self._gates[person.channel]:
-            outcome = await skin.send(person.user_id, reply.message, ATTEMPT_TIMEOUT_MS)
+            outcome = await self._skins[person.channel].send(
+                person.user_id, reply.message, ATTEMPT_TIMEOUT_MS
+            )
         if isinstance(outcome, Accepted):
             message_id = outcome.message_id
             await self._store.write(lambda tx: tx.add_message(reply.note, message_id))
 
     async def _answer(self, reply: Answer) -> None:
-        pressed = reply.pressed
-        skin = self._skins.get(pressed.update.person.channel)
-        if skin is None:
-            return
-        async with self._gates[pressed.update.person.channel]:
-            await skin.answer(pressed, reply.popup, reply.message)
+        pressed, channel = reply.pressed, reply.pressed.update.person.channel
+        async with self._gates[channel]:
+            await self._skins[channel].answer(pressed, reply.popup, reply.message)
         note, message_id = reply.note, pressed.message_id
         if note is not None and message_id is not None:
             await self._store.write(lambda tx: tx.add_message(note, message_id))
 
     async def close(self, seconds: float) -> None:
         """Let what was begun end."""
-        await self._tasks.drain(seconds)
+        await asyncio.gather(*(tasks.drain(seconds) for tasks in self._tasks.values()))
 
 
 class CodeMessenger:

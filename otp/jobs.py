@@ -25,9 +25,10 @@ AT_ONCE: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The job failed and is tried again at a time; `Job.attempts` goes on counting."""
+    """The job failed and is tried again at a time; `Job.attempts` goes on counting, unless it was not even tried."""
 
     at: int
+    tried: bool = True
 
 
 Handler = Callable[[Job], Coroutine[Any, Any, int | Retry | None]]
@@ -141,7 +142,7 @@ class JobRunner:
             return None, 0
         try:
             done = await handler(job)
-            return (done.at, job.attempts) if isinstance(done, Retry) else (done, 0)
+            return (done.at, job.attempts - (not done.tried)) if isinstance(done, Retry) else (done, 0)
         except StorageUnavailable:
             return self._clock.now() + _RETRY_MS, job.attempts
         except Exception as error:  # noqa: BLE001  # a bug of ours must not end all other jobs
