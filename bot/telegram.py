@@ -108,9 +108,7 @@ class _Session(AiohttpSession):
         try:
             response = self.check_response(bot=bot, method=method, status_code=answer.status, content=content)
         except (TelegramAPIError, ClientDecodeError, TypeError) as error:
-            if (
-                answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-            ):  # whatever it says: it may have been carried out
+            if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # whatever it says, the message may be out
                 raise TelegramServerError(method, "the messenger failed") from error
             if answer.status == HTTPStatus.TOO_MANY_REQUESTS and not isinstance(error, TelegramRetryAfter):
                 raise TelegramRetryAfter(method, "too many requests", retry_after=0) from error
