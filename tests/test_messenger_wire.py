@@ -9,7 +9,8 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import product
 
 import pytest
 
@@ -237,23 +238,21 @@ ENDLESS: dict[str, tuple[Talk, str, bool, Outcome]] = {
 """A server or proxy, the scheme of the messenger's address, and what is known of the message when time is over."""
 
 
-@both
-async def test_what_never_ends(channel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each ends by its deadline; before there is a connection to the messenger itself nothing has left."""
 
     async def hang(*_args: object, **_options: object) -> None:
         await asyncio.Event().wait()
 
     monkeypatch.setattr("aiohttp.resolver.ThreadedResolver.resolve", hang)
-
-    async def one(case: str) -> Outcome:
-        talk, scheme, proxied, _ = ENDLESS[case]
-        async with listening(talk) as port:
-            here = f"127.0.0.1:{port}"
-            proxy = f"http://{here}" if proxied else None
+    async with AsyncExitStack() as stack, asyncio.timeout(20):
+        skins: list[Skin] = []
+        for channel, (talk, scheme, proxied, _) in product(("telegram", "max"), ENDLESS.values()):
+            here = f"127.0.0.1:{await stack.enter_async_context(listening(talk))}"
             url = "https://tapcode.invalid" if scheme == "name" or proxied else f"{scheme}://{here}"
-            return await sent(channel, url, proxy=proxy, timeout_ms=1000)
-
-    async with asyncio.timeout(20):
-        got = await asyncio.gather(*map(one, ENDLESS))
-    assert dict(zip(ENDLESS, got, strict=True)) == {case: row[3] for case, row in ENDLESS.items()}
+            skins.append(
+                await stack.enter_async_context(skin_at(channel, url, f"http://{here}" if proxied else None))
+            )
+        got = await asyncio.gather(*(skin.send(7, HELLO, 2000) for skin in skins))
+    expected = [outcome for *_, outcome in ENDLESS.values()]
+    assert got == [*expected, *expected]
