@@ -54,7 +54,7 @@ async def ask(out: Outside, person: Someone) -> dict[str, Any]:
     """Bring a question onto the screen; its request."""
     request = await out.request()
     person.sim.say(person.user_id, f"otp_{request['request_id']}")
-    await person.sim.until(lambda: any(label.startswith("Get the code") for label in person.labels), 20)
+    await person.sim.until(lambda: any(label.startswith("Get the code") for label in person.labels), 60)
     return request
 
 
@@ -64,7 +64,7 @@ def agree(person: Someone) -> None:
     person.sim.press(person.user_id, question.id, 0, 0)
 
 
-async def settled(out: Outside, request: dict[str, Any], seconds: float = 20) -> dict[str, Any]:
+async def settled(out: Outside, request: dict[str, Any], seconds: float = 60) -> dict[str, Any]:
     """The status of a request once it is no longer pending, or when time is over."""
     until = monotonic() + seconds
     told = await out.status(request)
@@ -157,7 +157,7 @@ async def check_recovers(out: Outside, crowd: Crowd) -> None:
 async def check_people(out: Outside, crowd: Crowd, *, certain: bool) -> None:
     """Nobody has two codes. What certainly did not arrive came by itself; else the button brings it."""
     if certain:
-        await all_of(settled(out, request, 60) for _, request in crowd.asked)
+        await all_of(settled(out, request) for _, request in crowd.asked)
     told = [(await out.status(request))["status"] for _, request in crowd.asked]
     assert set(told) <= ({"sent"} if certain else {"sent", "pending"})
     for (person, _), status in zip(crowd.asked, told, strict=True):
