@@ -248,7 +248,8 @@ async def record(
 async def _try_again(tx: Tx, rules: Rules, delivery: Delivery, retry_after_ms: int) -> Delivery:
     due_at = tx.now + max(retry_after_ms, backoff_ms(delivery.tries))
     if due_at + MIN_ATTEMPT_MS > delivery.give_up_at:
-        return await _settle(tx, rules, delivery, DeliveryState.REFUSED, Refusal.UNAVAILABLE)
+        late = replace(delivery, due_at=due_at)
+        return await _settle(tx, rules, late, DeliveryState.REFUSED, Refusal.UNAVAILABLE)
     await tx.step(delivery.id, DeliveryState.ATTEMPTING, DeliveryState.CLAIMED, due_at=due_at)
     return replace(delivery, state=DeliveryState.CLAIMED, due_at=due_at)
 

@@ -57,6 +57,8 @@ MATCH_CHOICES: Final = 3
 MATCH_NUMBERS: Final = 90
 """The two-digit numbers from 10 to 99."""
 REQUEST_ID_LENGTH: Final = 16
+AGAIN_SECONDS: Final = 5
+"""When to try again a messenger that did not say when."""
 
 
 class Reason(StrEnum):
@@ -373,4 +375,13 @@ def _raise_unless_accepted(delivery: Delivery | None) -> None:
         raise _not_found()
     if refusal is Refusal.REJECTED:
         raise DeliveryFailed("The messenger refused the message. A code sent before is still good.")
-    raise MessengerUnavailable("The messenger can't take messages now. Nothing was sent.", retry_after=5)
+    raise MessengerUnavailable(
+        "The messenger can't take messages now. Nothing was sent.", retry_after=_worth_waiting(delivery)
+    )
+
+
+def _worth_waiting(delivery: Delivery | None) -> int:
+    """Seconds until another try makes sense: as long as the messenger said, where it did."""
+    if delivery is None or delivery.attempted_at is None:
+        return AGAIN_SECONDS
+    return max(AGAIN_SECONDS, whole_seconds(delivery.due_at - delivery.attempted_at))

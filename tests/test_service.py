@@ -455,3 +455,19 @@ async def test_the_ledger_of_a_send(world: World) -> None:
     delivery = await world.store.read(lambda tx: tx.delivery(world.telegram.parcels[-1].delivery.id))
     assert delivery is not None
     assert (delivery.state, delivery.tries) == (DeliveryState.ACCEPTED, 1)
+
+
+@pytest.mark.parametrize("asked_ms,told", [(60_000, 60), (15_500, 16), (0, 5)])
+async def test_a_caller_is_told_how_long_the_messenger_asked_to_wait(
+    world: World, clock: FakeClock, asked_ms: int, told: int
+) -> None:
+    """Longer than `/send` is willing to: then the time is passed on, and no less than a few seconds."""
+    sub = await world.subscribe()
+    world.telegram.script = [NotSent(asked_ms, answered=True)] * 9
+    sending = asyncio.ensure_future(world.service.send(world.caller, sub, LOGIN))
+    while not sending.done():
+        await world.settle()
+        clock.advance(seconds=1)
+    error = sending.exception()
+    assert isinstance(error, MessengerUnavailable)
+    assert error.retry_after == told
