@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bot.messenger import Skin
     from bot.registration import Registration
     from bot.replies import Replies
+    from config.connections import Refusal
     from otp.courier import Courier
     from otp.events import Event
     from otp.jobs import JobRunner
@@ -62,6 +63,7 @@ class Service:
     """The parts of a running service, and the order in which they begin and end."""
 
     app: web.Application
+    refusal: Refusal
     store: Store
     clock: Clock
     courier: Courier
@@ -196,7 +198,7 @@ def build_app(
     """Wire all parts over an open store. Begins nothing."""
     from aiohttp import web
 
-    from api.app import Health, frame
+    from api.app import Health, frame, refusal
     from api.bodies import read_limited
     from bot.background import check_channel, close_message, tell_locked
     from bot.dialog import Dialog
@@ -246,6 +248,7 @@ def build_app(
     app.add_routes([*api.routes(), *health.routes(), *hooks.routes()])
     return Service(
         app,
+        refusal(randomness),
         store,
         clock,
         courier,
@@ -297,7 +300,7 @@ async def listen(
     service: Service, host: str, port: int, stop: asyncio.Event, ready: Callable[[], None]
 ) -> None:
     """Serve until `stop`; calls under way end."""
-    server = Server(service.app, DRAIN_SECONDS)
+    server = Server(service.app, DRAIN_SECONDS, service.refusal)
     try:
         await server.start(host, port)
         await service.begin()

@@ -108,12 +108,8 @@ def frame(randomness: Randomness) -> Middleware:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         answer = await _answered(request, handler)
-        answer.headers["X-Request-Id"] = request_id
         answer.headers.update(request.get(RATE, {}))
-        if request.path.startswith("/v1"):
-            answer.headers["Cache-Control"] = "no-store"
-        answer.headers["X-Content-Type-Options"] = "nosniff"
-        answer.headers["Server"] = "tapcode"
+        _dress(answer, request_id, kept=not request.path.startswith("/v1"))
         log.info(
             "http.request",
             method=request.method,
@@ -124,6 +120,29 @@ def frame(randomness: Randomness) -> Middleware:
         return answer
 
     return around
+
+
+def refusal(randomness: Randomness) -> Callable[[int], web.Response]:
+    """The answers to what is no HTTP request: such a thing reaches no route, and no middleware."""
+
+    def refuse(status: int) -> web.Response:
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            answer = problem("malformed_json", "This is not a valid HTTP request.")
+        else:
+            answer = problem("internal_error", "The request could not be completed. It is not your fault.")
+        _dress(answer, randomness.text(16), kept=False)
+        return answer
+
+    return refuse
+
+
+def _dress(answer: web.StreamResponse, request_id: str, *, kept: bool) -> None:
+    """The headers that every answer has; one that is not `kept` must stay in no cache."""
+    answer.headers["X-Request-Id"] = request_id
+    if not kept:
+        answer.headers["Cache-Control"] = "no-store"
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    answer.headers["Server"] = "tapcode"
 
 
 def _request_id(request: web.Request, randomness: Randomness) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from aiohttp import web
-    from aiohttp.web_protocol import RequestHandler
+
+    from config.connections import Connection, Refusal
 
 # From sysexits.h: EX_CONFIG, EX_IOERR, EX_TEMPFAIL, EX_UNAVAILABLE.
 EXIT_CONFIG: Final = 78
@@ -19,9 +20,6 @@ EXIT_STORE: Final = 74
 EXIT_BUSY: Final = 75
 EXIT_PORT: Final = 69
 
-KEEP_ALIVE_SECONDS: Final = 25
-"""A connection that has not sent a whole request head for this long is closed, the first one too: half-sent heads and
-silent connections cost a file each. A reverse proxy should let go of idle connections before."""
 BACKLOG: Final = 1024
 
 
@@ -34,56 +32,45 @@ class StartError(Exception):
 
 
 class Server:
-    """One aiohttp server. Bodies are never decompressed: a few bytes would become gigabytes."""
+    """One aiohttp server."""
 
-    def __init__(self, app: web.Application, drain_seconds: float) -> None:
+    def __init__(self, app: web.Application, drain_seconds: float, refusal: Refusal) -> None:
         """`drain_seconds`: how long calls under way may go on after `close` began."""
         from aiohttp import web
 
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            auto_decompress=False,
-            shutdown_timeout=drain_seconds,
-            keepalive_timeout=KEEP_ALIVE_SECONDS,
-        )
-        self._listener: asyncio.Server | None = None
+        from config.connections import Crowd, Door, most_connections
+
+        self._runner = web.AppRunner(app, shutdown_timeout=drain_seconds)
+        self._crowd = Crowd(most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+        self._door = Door(self._crowd, self._connection)
+        self._refusal = refusal
 
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises `StartError`."""
         await self._runner.setup()
-        loop = asyncio.get_running_loop()
         try:
-            self._listener = await loop.create_server(self._connection, host, port, backlog=BACKLOG)
+            await self._door.open(host, port, BACKLOG)
         except OSError as error:
             why = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
             raise StartError(f"can't listen on {host}:{port}: {why}", EXIT_PORT) from error
 
-    def _connection(self) -> asyncio.Protocol:
-        """The protocol of a new connection; aiohttp itself would wait for its first request for ever."""
+    def _connection(self) -> Connection:
+        """The protocol of a new connection."""
+        from config.connections import Connection
+
         server = self._runner.server
         if server is None:
-            raise ConnectionAbortedError("the server is closed")
-        handler = server()
-        asyncio.get_running_loop().call_later(KEEP_ALIVE_SECONDS, _close_if_silent, handler)
-        return handler
+            raise RuntimeError("the door was open after the end")
+        return Connection(server, self._crowd, self._refusal)
 
     async def refuse_new(self) -> None:
         """Take no new connections; those that are there go on."""
-        if self._listener is not None:
-            self._listener.close()
+        await self._door.close()
 
     async def close(self) -> None:
         """Let calls under way end, and close."""
         await self.refuse_new()
         await self._runner.cleanup()
-
-
-def _close_if_silent(handler: RequestHandler) -> None:
-    """End a connection that has not sent one whole request head so far."""
-    waiting = handler._waiter is not None and not handler._waiter.done()
-    if waiting and not handler._keepalive:
-        handler.force_close()
 
 
 def raise_file_limit() -> None:

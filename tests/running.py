@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
 import main
+from config.process import Server
 from config.settings import Settings, load
 from otp.model import Mode
 from sandbox.demo import PUBLIC_URL, Demo
@@ -193,7 +193,8 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Start everything; settings override the defaults, None takes one away."""
     clock, randomness = FakeClock(), SeededRandomness()
-    with socket.socket() as listener:
+    with socket.socket() as listener:  # holds the port, and never listens
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         demo = Demo(url, clock.now)
@@ -221,9 +222,8 @@ async def running(
             mode=Mode.LIVE,
             skins=main.make_skins(loaded),
         )
-        runner = web.AppRunner(service.app, access_log=None, auto_decompress=False, shutdown_timeout=1)
-        await runner.setup()
-        await web.SockSite(runner, listener).start()
+        server = Server(service.app, 1, service.refusal)
+        await server.start(*listener.getsockname())
         try:
             made = await service.projects.create("Ромашка Shop", "flowers & <gifts>")
             await service.begin()
@@ -234,6 +234,6 @@ async def running(
                 yield one
         finally:
             service.courier.stop_retrying()
-            await runner.cleanup()
+            await server.close()
             await service.end()
             await demo.close()
