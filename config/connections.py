@@ -24,6 +24,10 @@ MOST_CONNECTIONS: Final = 10_000
 """However many files there are: each connection costs some ten kilobytes."""
 LARGEST_RESERVE: Final = 512
 """Files that are never given to connections: the store, the logs, and the calls of the messengers need some."""
+GRACE_SECONDS: Final = 0.25
+"""A new connection has this long before it must give way to the next one; else a rush would close what it opens."""
+LARGEST_READ: Final = 16 * 1024
+"""Bytes taken at once. asyncio's own 256 KiB, some copies of them, and a crowd that sends that much make gigabytes."""
 LOOK_AGAIN_SECONDS: Final = 0.05
 AT_ONCE: Final = 32
 """Connections taken before everybody else has a turn."""
@@ -50,6 +54,8 @@ class Crowd:
         """Owe us something: a first request, the rest of a body, or reading their answers. The oldest is first."""
         self._known: dict[Connection, None] = {}
         """Made a whole call; the one that was answered the longest ago is first."""
+        self.is_awaited = False
+        """Whether others wait outside while all have calls under way: then each answer is its connection's last."""
 
     def __len__(self) -> int:
         return len(self._strangers) + len(self._known)
@@ -82,17 +88,20 @@ class Crowd:
         return one is not None
 
     def _idlest(self) -> Connection | None:
-        for some in (self._strangers, self._known):
-            for one in some:
-                if one.is_idle:
+        """None too while there are newcomers who had no time to ask: soon there will be one, or a call more."""
+        new = False
+        for one in self._strangers:
+            if one.is_idle:
+                if one.had_time:
                     return one
-        return None
+                new = True
+        return None if new else next((one for one in self._known if one.is_idle), None)
 
 
 class Connection(web.RequestHandler):
     """aiohttp's side of a connection, which knows whether it may be closed, and waits for no one for ever."""
 
-    __slots__ = ("_crowd", "_impatience", "_refusal", "_rest", "_wire")
+    __slots__ = ("_crowd", "_impatience", "_refusal", "_rest", "_since", "_wire")
 
     def __init__(self, server: web.Server, crowd: Crowd, refusal: Refusal) -> None:
         super().__init__(
@@ -109,7 +118,13 @@ class Connection(web.RequestHandler):
         self._rest: StreamReader | None = None
         """The body of the last call that was answered."""
         self._impatience: asyncio.TimerHandle | None = None
+        self._since = self._loop.time()
         crowd.enter(self, known=False)
+
+    @property
+    def had_time(self) -> bool:
+        """Whether a first request could be here by now."""
+        return self._loop.time() - self._since >= GRACE_SECONDS
 
     @property
     def is_idle(self) -> bool:
@@ -132,6 +147,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._wire = cast(asyncio.Transport, transport)
+        vars(transport)["max_size"] = LARGEST_READ
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -166,6 +182,8 @@ class Connection(web.RequestHandler):
         """Answer. What aiohttp answers by itself (to an `Expect` that is nonsense) is no exception to our form."""
         if isinstance(resp, web.HTTPException) and resp.status >= web.HTTPBadRequest.status_code:
             resp = self.handle_error(request, resp.status)
+        if self._crowd.is_awaited:
+            resp.force_close()
         told = await super().finish_response(request, resp, start_time)
         if self._wire is not None:
             self._rest = request.content
@@ -232,7 +250,8 @@ class Door:
     async def _admit(self, listening: socket.socket) -> None:
         taken = 0
         while True:
-            if not self._crowd.has_room:
+            self._crowd.is_awaited = not self._crowd.has_room
+            if self._crowd.is_awaited:
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
                 continue
             try:

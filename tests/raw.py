@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -69,9 +70,14 @@ class Wire:
         self.writer.transport.abort()
 
 
-async def connect(port: int) -> Wire:
-    """A new connection to this machine."""
-    return Wire(*await asyncio.open_connection("127.0.0.1", port))
+async def connect(port: int, *, room: int | None = None) -> Wire:
+    """A new connection to this machine; `room` is how many bytes the system takes for it before they are read."""
+    end = socket.socket()
+    if room is not None:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+    end.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(end, ("127.0.0.1", port))
+    return Wire(*await asyncio.open_connection(sock=end))
 
 
 async def exchange(port: int, data: bytes) -> list[Told]:

@@ -95,6 +95,7 @@ class House:
 async def house(monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int) -> AsyncIterator[House]:
     """An open house."""
     monkeypatch.setattr(connections, "MOST_CONNECTIONS", LIMIT)
+    monkeypatch.setattr(connections, "GRACE_SECONDS", 0)
     made = House()
     made.port = unused_tcp_port
     await made.server.start("127.0.0.1", made.port)
@@ -113,6 +114,17 @@ async def test_the_oldest_that_asked_nothing_gives_way(house: House) -> None:
     await oldest.closed()
     for wire in (known, younger, new):
         await wire.send(GET[10:] if wire is younger else GET)
+        assert (await wire.answer()).status == 200
+
+
+async def test_whoever_has_just_come_has_time_to_ask(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a rush the next ones wait, instead of closing each other."""
+    monkeypatch.setattr(connections, "GRACE_SECONDS", 1000)
+    known = await house.guest(GET, answered=True)
+    rush = [await house.guest() for _ in range(3 * LIMIT)]
+    await house.until(lambda: house.server._crowd.is_awaited)
+    for wire in (known, *rush):
+        await wire.send(GET)
         assert (await wire.answer()).status == 200
 
 
@@ -148,6 +160,18 @@ async def test_calls_under_way_are_never_cut(house: House) -> None:
     assert house.guests == LIMIT
     house.release.set()
     assert [(await wire.answer()).status for wire in [*busy, waiting]] == [200] * 4
+
+
+async def test_nobody_asks_on_and_on_while_others_wait(house: House) -> None:
+    """When all are busy, an answer ends its connection, whatever was asked behind."""
+    busy = [await house.guest(HOLD * 20) for _ in range(LIMIT)]
+    await house.until(lambda: house.held == LIMIT)
+    waiting = await house.guest(GET)
+    await house.until(lambda: house.server._crowd.is_awaited)
+    house.release.set()
+    assert [[told.status for told in await wire.answers()] for wire in busy] == [[200]] * LIMIT
+    assert (await waiting.answer()).status == 200
+    assert house.held == LIMIT
 
 
 async def test_a_pipelined_call_is_under_way_too(house: House) -> None:
