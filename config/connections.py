@@ -147,7 +147,8 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._wire = cast(asyncio.Transport, transport)
-        vars(transport)["max_size"] = LARGEST_READ
+        if hasattr(transport, "max_size"):  # asyncio's own; other loops read as they like
+            vars(transport)["max_size"] = LARGEST_READ
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
