@@ -67,12 +67,16 @@ class Someone:
 
     async def press(self, label: str) -> None:
         """Press the newest button whose label begins so."""
+        self.touch(label)
+        await self.running.quiet()
+
+    def touch(self, label: str) -> None:
+        """Press it, and wait for nothing."""
         for message in reversed(self.screen):
             for row, buttons in enumerate(message.buttons):
                 for column, button in enumerate(buttons):
                     if button.label.startswith(label):
                         self.sim.press(self.user_id, message.id, row, column)
-                        await self.running.quiet()
                         return
         raise AssertionError(f"no button {label!r} on the screen: {self.labels}")
 
