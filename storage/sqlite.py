@@ -77,11 +77,32 @@ class _Connection(aiosqlite.Connection):
         self._connection = self._connector()
 
 
+class _Files:
+    """The files at a database's path, once seen: SQLite would write for ever into what was deleted or replaced."""
+
+    def __init__(self, path: str) -> None:
+        self._paths = [] if path == ":memory:" else [path, f"{path}-wal"]
+        self.note()
+
+    def note(self) -> None:
+        """These are the files that the connection has open."""
+        self._seen = self._there()
+
+    def check(self) -> None:
+        """Raise `StorageUnavailable` when they are there no longer."""
+        if self._there() != self._seen:
+            raise StorageUnavailable("The database was moved away: restart the service.", retry_after=5)
+
+    def _there(self) -> list[tuple[int, int] | None]:
+        return [_identity(path) for path in self._paths]
+
+
 class SqliteStore:
     """See `otp.ports.Store`."""
 
-    def __init__(self, connection: _Connection, clock: Clock) -> None:
+    def __init__(self, connection: _Connection, files: _Files, clock: Clock) -> None:
         self._connection = connection
+        self._files = files
         self._clock = clock
         self._listeners: list[Callable[[Event], None]] = []
         self._loop = asyncio.get_running_loop()
@@ -101,7 +122,7 @@ class SqliteStore:
                 raise
         except (sqlite3.Error, OSError, StorageUnusable) as error:
             raise StorageUnusable(f"can't use the database {path}: {error}") from error
-        store = cls(connection, clock)
+        store = cls(connection, _Files(path), clock)
         noted = await store.read(lambda tx: tx.fact(CLOCK_FACT))
         if noted is not None:
             clock.never_before(int(noted))
@@ -143,6 +164,7 @@ class SqliteStore:
             _finished(tx.write_jobs())
             if database.total_changes != before:
                 self._note_time(database, tx.now)
+            self._files.check()
             database.execute("COMMIT")
         except BaseException:
             self._roll_back(database)
@@ -167,6 +189,7 @@ class SqliteStore:
                 database.execute("ROLLBACK")
         except sqlite3.Error:
             self._connection.reopen()
+            self._files.note()
 
     def _publish(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -182,6 +205,15 @@ def _finished(operation: Coroutine[Any, Any, T]) -> T:
         return cast(T, done.value)
     operation.close()
     raise RuntimeError("an operation awaited something other than its transaction")
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """What tells a file from another one that takes its place."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  # twice in every transaction: a Path costs more than the call
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _connect(path: str) -> sqlite3.Connection:

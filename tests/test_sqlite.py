@@ -226,6 +226,24 @@ async def test_another_process_holds_the_file(path: str, clock: FakeClock) -> No
     await store.close()
 
 
+@pytest.mark.parametrize("taken", ["t.db", "t.db-wal"])
+async def test_nothing_is_written_into_a_file_that_is_gone(
+    tmp_path: Path, clock: FakeClock, taken: str
+) -> None:
+    """Deleted or replaced, it would be lost with the process: unavailable, for readers too."""
+    store = await SqliteStore.open(str(tmp_path / "t.db"), clock)
+    await save(store)
+    (tmp_path / taken).rename(tmp_path / "elsewhere")
+    for replaced in (False, True):
+        if replaced:
+            (tmp_path / taken).touch()
+        with pytest.raises(StorageUnavailable, match="restart"):
+            await save(store)
+        with pytest.raises(StorageUnavailable, match="restart"):
+            await store.read(lambda tx: tx.projects())
+    await store.close()
+
+
 async def test_what_waited_too_long_is_not_done_late(
     path: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
