@@ -31,6 +31,7 @@ DEADLINE_S: Final = 10.0
 """An operation that has not begun after this long fails instead of running late."""
 CHECKED_BYTES: Final = 64 * 1024 * 1024
 """A database up to this size is checked page by page at start."""
+WRITE: Final = "BEGIN IMMEDIATE"
 CLOCK_FACT: Final = "clock"
 CLOCK_STEP_MS: Final = 1_000
 MIGRATIONS: Final = Path(__file__).with_name("sqlite_migrations")
@@ -129,7 +130,7 @@ class SqliteStore:
         return store
 
     async def write(self, work: Work[T]) -> T:
-        return await self._run("BEGIN IMMEDIATE", work)
+        return await self._run(WRITE, work)
 
     async def read(self, work: Work[T]) -> T:
         return await self._run("BEGIN", work)
@@ -158,11 +159,10 @@ class SqliteStore:
             raise StorageUnavailable("The store is busy.", retry_after=5)
         try:
             database.execute(begin)
-            before = database.total_changes
             tx = SqliteTx(database, self._clock.now())
             value: T = _finished(work(tx))
             _finished(tx.write_jobs())
-            if database.total_changes != before:
+            if begin == WRITE:  # also when nothing changes: what it saw dead must be dead after a restart too
                 self._note_time(database, tx.now)
             self._files.check()
             database.execute("COMMIT")

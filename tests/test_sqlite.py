@@ -69,6 +69,23 @@ async def test_time_does_not_go_back_over_a_restart(path: str) -> None:
     await store.close()
 
 
+async def test_what_was_seen_dead_is_dead_after_a_restart(path: str) -> None:
+    """A write that changes nothing leaves its time behind too."""
+
+    async def look(_tx: Tx) -> None:
+        return None
+
+    store = await SqliteStore.open(path, late := FakeClock(START))
+    await save(store)
+    late.advance(minutes=60)
+    await store.write(look)
+    await store.close()
+    early = FakeClock(START)
+    store = await SqliteStore.open(path, early)
+    assert early.now() >= late.now()
+    await store.close()
+
+
 @pytest.mark.parametrize("content", [b"x" * 100, os.urandom(16384), b"SQLite format 3\0" + b"\xff" * 5000])
 async def test_a_file_that_is_no_database_is_refused(path: str, clock: FakeClock, content: bytes) -> None:
     """One clear error, and no thread is left behind."""
