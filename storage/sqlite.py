@@ -34,6 +34,7 @@ CHECKED_BYTES: Final = 64 * 1024 * 1024
 WRITE: Final = "BEGIN IMMEDIATE"
 CLOCK_FACT: Final = "clock"
 CLOCK_STEP_MS: Final = 1_000
+RESTORE: Final = "keep a copy of the file, then put a backup in its place"
 MIGRATIONS: Final = Path(__file__).with_name("sqlite_migrations")
 
 
@@ -122,7 +123,7 @@ class SqliteStore:
                 await connection.ended()
                 raise
         except (sqlite3.Error, OSError, StorageUnusable) as error:
-            raise StorageUnusable(f"can't use the database {path}: {error}") from error
+            raise StorageUnusable(f"can't use the database {path}: {_in_one_line(error)}") from error
         store = cls(connection, _Files(path), clock)
         noted = await store.read(lambda tx: tx.fact(CLOCK_FACT))
         if noted is not None:
@@ -207,6 +208,13 @@ def _finished(operation: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("an operation awaited something other than its transaction")
 
 
+def _in_one_line(error: BaseException) -> str:
+    """What is wrong with a file, and what to do where that is known."""
+    told = " ".join(str(error).split())
+    damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return f"{told} ({RESTORE})" if damaged else told
+
+
 def _identity(path: str) -> tuple[int, int] | None:
     """What tells a file from another one that takes its place."""
     try:
@@ -239,7 +247,7 @@ def _prepare(database: sqlite3.Connection, path: str, known: Sequence[Migration]
     if path != ":memory:" and Path(path).stat().st_size <= CHECKED_BYTES:
         found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
-            raise StorageUnusable(f"the file is damaged: {found}")
+            raise StorageUnusable(f"the file is damaged: {found} ({RESTORE})")
     database.execute("BEGIN EXCLUSIVE")
     try:
         database.execute(

@@ -96,15 +96,16 @@ async def test_a_file_that_is_no_database_is_refused(path: str, clock: FakeClock
 
 
 async def test_a_damaged_page_is_refused(path: str, clock: FakeClock) -> None:
-    """Found at start, not in the middle of a code."""
+    """Found at start, not in the middle of a code; one line says what to do."""
     store = await SqliteStore.open(path, clock)
     await save(store)
     await store.close()
     with Path(path).open("r+b") as file:
         file.seek(8192)
         file.write(os.urandom(8192))
-    with pytest.raises(StorageUnusable):
+    with pytest.raises(StorageUnusable, match="put a backup in its place") as refused:
         await SqliteStore.open(path, clock)
+    assert "\n" not in str(refused.value)
 
 
 async def test_a_folder_that_can_not_be_written_is_refused(clock: FakeClock) -> None:
