@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import shutil
@@ -59,24 +60,42 @@ async def send(run: Outside, subscriber_id: str, **fields: Any) -> Answer:
     return await run.call("POST", "/v1/otp/send", {"subscriber_id": subscriber_id, **fields})
 
 
-async def with_code(run: Outside, channel: str = "telegram") -> tuple[Someone, str]:
-    """Somebody subscribed with one code that lives (the one on the screen), and their subscriber id."""
-    person = run.someone(channel)
-    return person, await run.subscriber(person)
-
-
 async def with_question(run: Outside, channel: str = "telegram") -> tuple[Someone, dict[str, Any]]:
     """Somebody who is being asked for consent, and the request."""
     person, request = run.someone(channel), await run.request()
     if not await person.open(request[f"{channel}_link"]):
         await person.say(f"otp_{request['request_id']}")
-    assert "Get the code" in " ".join(person.labels)
+    await eventually(lambda: "Get the code" in " ".join(person.labels))
     return person, request
+
+
+async def with_code(run: Outside, channel: str = "telegram") -> tuple[Someone, str]:
+    """Somebody subscribed with one code that lives (the one on the screen), and their subscriber id."""
+    person, request = await with_question(run, channel)
+    person.touch("Get the code")
+    return person, await sent(run, request)
+
+
+async def sent(run: Outside, request: dict[str, Any]) -> str:
+    """Wait until a request's code was sent; whose it is."""
+    until = monotonic() + 30
+    while "subscriber_id" not in (told := await run.status(request)):
+        assert monotonic() < until, told
+        await asyncio.sleep(0.05)
+    return str(told["subscriber_id"])
 
 
 def attempts(person: Someone) -> list[int | str]:
     """The answers to the newest update that a person sent."""
     return person.sim.deliveries[-1].attempts
+
+
+def code_messages(person: Someone) -> int:
+    """How many messages with a code the messenger took for a person so far, whatever they show now."""
+    made = [
+        call for call in person.sim.calls if call.method in ("sendMessage", "POST /messages") and call.done
+    ]
+    return sum("copy_text" in str(call.params) or "clipboard" in str(call.body) for call in made)
 
 
 async def usable(run: Outside) -> None:
@@ -96,7 +115,9 @@ async def one_code_comes(run: Outside, person: Someone, request: dict[str, Any])
     [code] = person.codes
     told = await run.status(request)
     assert told["status"] == "sent"
-    assert await run.verify(told["subscriber_id"], code, request_id=request["request_id"]) == {"verified": True}
+    assert await run.verify(told["subscriber_id"], code, request_id=request["request_id"]) == {
+        "verified": True
+    }
     assert (await run.verify(told["subscriber_id"], code))["reason"] == "no_active_code"
 
 
@@ -107,23 +128,40 @@ async def one_code_comes(run: Outside, person: Someone, request: dict[str, Any])
 def small_disk(folder: Path) -> Iterator[Path]:
     """A file system of its own, with little room, at `folder`."""
     folder.mkdir(exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_SIZE},mode=700", "tmpfs", str(folder)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False) if shutil.which("mount") else None
-    if done is None or done.returncode:
-        pytest.skip(f"NOT TESTED: no file system can be mounted here ({done.stderr.strip() if done else 'no mount'})")
+    failed = _called("mount", "-t", "tmpfs", "-o", f"size={DISK_SIZE},mode=700", "tmpfs", str(folder))
+    if failed.returncode:
+        pytest.skip(f"NOT TESTED: no file system can be mounted here ({failed.stderr.strip()})")
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+        _called("umount", "-l", str(folder))
+
+
+def make_read_only(disk: Path) -> None:
+    """Nothing can be written to a small disk any more."""
+    assert _called("mount", "-o", "remount,ro", str(disk)).returncode == 0
+
+
+def _called(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What a program of the system says; one that is not there has failed."""
+    if shutil.which(command[0]) is None:
+        return subprocess.CompletedProcess(command, 127, "", f"there is no {command[0]}")
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
 
 
 @contextmanager
-def filled(run: Outside) -> Iterator[None]:
-    """No room is left on the disk that holds the database."""
-    filler = run.database.parent / "filler"
-    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
-        while True:
-            file.write(bytes(4096))
+def filled(folder: Path) -> Iterator[None]:
+    """No room is left on a small disk."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
     try:
         yield
     finally:
@@ -196,20 +234,9 @@ class MovableClock:
 
 def _faketime() -> str:
     """The library as `faketime` would preload it, if it works here."""
-    found = ""
-    if shutil.which("faketime"):
-        asked = subprocess.run(
-            ["faketime", "-f", "+0", "printenv", "LD_PRELOAD"], capture_output=True, text=True, check=False
-        )
-        found = asked.stdout.strip().replace("libfaketime.so.1", "libfaketimeMT.so.1")
-        told = subprocess.run(
-            ["date", "+%Y"],
-            env={**os.environ, "LD_PRELOAD": found, "FAKETIME": "@2001-01-01 00:00:00"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        found = found if told.stdout.strip() == "2001" else ""
-    if not found:
+    asked = _called("faketime", "-f", "+0", "printenv", "LD_PRELOAD")
+    found = asked.stdout.strip().replace("libfaketime.so.1", "libfaketimeMT.so.1")
+    told = _called("date", "+%Y", LD_PRELOAD=found, FAKETIME="@2001-01-01 00:00:00")
+    if told.stdout.strip() != "2001":
         pytest.skip("NOT TESTED: libfaketime is not installed, or does not work here")
     return found
