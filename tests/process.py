@@ -190,7 +190,8 @@ async def outside(
         **environment,
     }
     try:
-        async with aiohttp.ClientSession() as http:
+        # A new connection for each call: one to a process that was killed since can not be used again.
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
             one = Outside(demo, url, http, API_KEY, folder, settings, prefix)
             try:
                 await one.start()
