@@ -77,15 +77,16 @@ class Health:
         return _json({"status": "ok"})
 
     async def _ready(self, _request: web.Request) -> web.StreamResponse:
-        store = "ok"
+        store, told = "ok", {}
         try:
             await self._store.read(lambda tx: tx.next_job_at())
-        except StorageUnavailable:
-            store = "unavailable"
+        except StorageUnavailable as error:
+            store, told = "unavailable", {"store_detail": error.detail}
         ready = store == "ok" and not self.draining
         body = {
             "status": "ok" if ready else "unready",
             "store": store,
+            **told,
             "draining": self.draining,
             **self._channels(),
         }

@@ -52,6 +52,8 @@ class Courier:
         self._failed = failed
         self._tasks = Tasks(failed)
         self._carrying: dict[str, asyncio.Task[Delivery | None]] = {}
+        self._attempted: dict[str, Delivery] = {}
+        """What is being carried and was given to a messenger, as it was then."""
         self._gates = {
             (channel, sends): asyncio.Semaphore(AT_ONCE) for channel in messengers for sends in (True, False)
         }
@@ -74,8 +76,12 @@ class Courier:
         task = self._tasks.start(self._carry(delivery_id, channel, cause))
         if task is not None:
             self._carrying[delivery_id] = task
-            task.add_done_callback(lambda _: self._carrying.pop(delivery_id, None))
+            task.add_done_callback(lambda _: self._put_down(delivery_id))
         return task
+
+    def _put_down(self, delivery_id: str) -> None:
+        self._carrying.pop(delivery_id, None)
+        self._attempted.pop(delivery_id, None)
 
     def is_carrying(self, delivery_id: str) -> bool:
         """Whether this process has the delivery in its hands."""
@@ -91,7 +97,12 @@ class Courier:
             with suppress(TimeoutError):
                 async with asyncio.timeout(ANSWER_SECONDS):
                     return await asyncio.shield(task)
-        return await self._store.write(lambda tx: _give_up(tx, self._rules, claimed.id))
+        try:
+            return await self._store.write(lambda tx: _give_up(tx, self._rules, claimed.id))
+        except StorageUnavailable:
+            if claimed.id in self._attempted:
+                return self._attempted[claimed.id]  # it may have arrived, so "try again" would be wrong
+            raise
 
     async def recover(self, *, at_start: bool = False) -> None:
         """Take up what a dead process left: claims are carried, attempts without a result are unknown."""
@@ -144,7 +155,11 @@ class Courier:
         """The next attempt, if one is due now."""
         begun = await self._store.write(lambda tx: begin(tx, self._rules, delivery_id))
         if isinstance(begun, Parcel):
-            return await self._attempt(begun, breaker)
+            self._attempted[delivery_id] = begun.delivery
+            done = await self._attempt(begun, breaker)
+            if done is None or done.state is not DeliveryState.ATTEMPTING:
+                self._attempted.pop(delivery_id, None)
+            return done
         breaker.unused()
         return begun
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from otp import codes, pairing
 from otp.courier import Courier
-from otp.delivery import Busy, NoRoom, Rules, TooMany, claim
+from otp.delivery import Busy, NoRoom, Rules, TooMany, claim, finish
 from otp.errors import (
     ChannelUnavailable,
     DeliveryFailed,
@@ -167,18 +167,12 @@ class OtpService:
 
     async def status(self, caller: Caller, request_id: str) -> RequestState:
         """What became of a request. Raises `RequestNotFound`."""
-
-        async def work(tx: Tx) -> RequestState:
-            await _enabled(tx, caller)
-            request = await own_request(tx, caller, request_id)
-            if request is None:
-                raise RequestNotFound("There is no request with this id.")
-            status = status_at(request, await _under_way(tx, request), tx.now)
-            if status is not RequestStatus.SENT or request.bound_to is None:
-                return RequestState(status, None, None, request.reported)
-            return RequestState(status, request.subscriber_id, request.bound_to.channel, request.reported)
-
-        return await self._store.read(work)
+        state, request = await self._store.read(lambda tx: _state(tx, caller, request_id))
+        if (
+            state.status is not request.status
+        ):  # what was told must be true after a restart too, whatever its clock says
+            await self._store.write(lambda tx: finish(tx, request, state.status))
+        return state
 
     async def send(
         self,
@@ -316,6 +310,17 @@ async def own_request(tx: Tx, caller: Caller, request_id: str) -> Request | None
     if request is None or (request.project_id, request.mode) != (caller.project.id, caller.mode):
         return None
     return None if is_forgotten(request, tx.now) else request
+
+
+async def _state(tx: Tx, caller: Caller, request_id: str) -> tuple[RequestState, Request]:
+    await _enabled(tx, caller)
+    request = await own_request(tx, caller, request_id)
+    if request is None:
+        raise RequestNotFound("There is no request with this id.")
+    status = status_at(request, await _under_way(tx, request), tx.now)
+    if status is not RequestStatus.SENT or request.bound_to is None:
+        return RequestState(status, None, None, request.reported), request
+    return RequestState(status, request.subscriber_id, request.bound_to.channel, request.reported), request
 
 
 async def _under_way(tx: Tx, request: Request) -> Delivery | None:

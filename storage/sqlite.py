@@ -56,6 +56,8 @@ class SqliteTx(SqlTx):
 class _Connection(aiosqlite.Connection):
     """aiosqlite's thread and queue, with whole functions instead of single statements."""
 
+    _given_up = False
+
     async def start(self) -> None:
         """Start the thread and connect on it; a failed connection leaves no thread behind."""
         try:
@@ -70,13 +72,20 @@ class _Connection(aiosqlite.Connection):
 
     async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on the thread. A cancelled caller does not stop it."""
-        done = await self._execute(lambda: work(self._conn))  # type: ignore[no-untyped-call]
+        done = await self._execute(lambda: work(self._live()))  # type: ignore[no-untyped-call]
         return cast(T, done)
 
-    def reopen(self) -> None:
-        """On the thread: replace a connection that is stuck in a transaction it can't leave."""
+    def _live(self) -> sqlite3.Connection:
+        """On the thread: the connection, made anew when the last one had to be given up."""
+        if self._given_up:
+            self._connection = self._connector()
+            self._given_up = False
+        return self._conn
+
+    def give_up(self) -> None:
+        """On the thread: let go of a connection that is stuck in a transaction it can't leave."""
+        self._given_up = True
         self._conn.close()
-        self._connection = self._connector()
 
 
 class _Files:
@@ -84,16 +93,18 @@ class _Files:
 
     def __init__(self, path: str) -> None:
         self._paths = [] if path == ":memory:" else [path, f"{path}-wal"]
-        self.note()
-
-    def note(self) -> None:
-        """These are the files that the connection has open."""
         self._seen = self._there()
+
+    def forget(self) -> None:
+        """A new connection will open what is there then."""
+        self._seen = [None for _ in self._paths]
 
     def check(self) -> None:
         """Raise `StorageUnavailable` when they are there no longer."""
-        if self._there() != self._seen:
+        there = self._there()
+        if any(seen not in (None, now) for seen, now in zip(self._seen, there, strict=True)):
             raise StorageUnavailable("The database was moved away: restart the service.", retry_after=5)
+        self._seen = there  # the log of a new connection comes with its first transaction
 
     def _there(self) -> list[tuple[int, int] | None]:
         return [_identity(path) for path in self._paths]
@@ -125,7 +136,11 @@ class SqliteStore:
         except (sqlite3.Error, OSError, StorageUnusable) as error:
             raise StorageUnusable(f"can't use the database {path}: {_in_one_line(error)}") from error
         store = cls(connection, _Files(path), clock)
-        noted = await store.read(lambda tx: tx.fact(CLOCK_FACT))
+        try:
+            noted = await store.read(lambda tx: tx.fact(CLOCK_FACT))
+        except StorageUnavailable as error:
+            await store.close()
+            raise StorageUnusable(f"can't use the database {path}: {error.__cause__ or error}") from error
         if noted is not None:
             clock.never_before(int(noted))
         return store
@@ -189,8 +204,8 @@ class SqliteStore:
             if database.in_transaction:
                 database.execute("ROLLBACK")
         except sqlite3.Error:
-            self._connection.reopen()
-            self._files.note()
+            self._connection.give_up()
+            self._files.forget()
 
     def _publish(self, events: Sequence[Event]) -> None:
         for event in events:

@@ -24,7 +24,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 async def with_clock(folder: Path) -> AsyncIterator[tuple[Outside, MovableClock]]:
     """A service and its wall clock."""
     clock = MovableClock(folder)
-    async with outside(folder, **clock.environment) as run:
+    async with outside(folder, between=None, **clock.environment) as run:
         yield run, clock
 
 

@@ -269,3 +269,33 @@ async def test_a_code_that_died_before_its_repeat_is_replaced_by_a_new_one(
     state = await world.service.status(world.caller, request_id)
     assert state.status is RequestStatus.SENT
     assert (await world.verify(str(state.subscriber_id), last.digits, request_id=request_id)).reason is None
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_send_whose_outcome_can_not_be_stored(
+    world: World, store: Store, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    """May have arrived, so "try again" would be wrong; what was not begun yet may be tried again."""
+    monkeypatch.setattr("otp.courier.ANSWER_SECONDS", 0.2)
+    sub = await world.subscribe()
+    failing = FailingStore(store)
+    courier = Courier(
+        failing, world.rules, world.clock, {Channel.TELEGRAM: world.telegram}, world.failures.append
+    )
+    left = await claimed_by_a_dead_process(world, sub, attempting=False)
+
+    def fill_up(_parcel: Parcel) -> Outcome:
+        failing.times = 1_000
+        return Accepted("m9")
+
+    world.telegram.script = [fill_up]
+    failing.times = 0 if begun else 1_000
+    if begun:
+        found = await courier.outcome(left)
+        assert found is not None
+        assert found.state is DeliveryState.ATTEMPTING  # which `/send` answers as `delivery_unknown`
+    else:
+        with pytest.raises(StorageUnavailable):
+            await courier.outcome(left)
+    world.failures.clear()
+    await courier.close(0)

@@ -471,3 +471,12 @@ async def test_a_caller_is_told_how_long_the_messenger_asked_to_wait(
     error = sending.exception()
     assert isinstance(error, MessengerUnavailable)
     assert error.retry_after == told
+
+
+async def test_what_was_told_to_be_expired_is_expired_for_good(world: World, clock: FakeClock) -> None:
+    """Before any sweep: a restart with a clock set back finds it written down."""
+    request_id = await world.request()
+    clock.advance(minutes=15)
+    assert (await world.service.status(world.caller, request_id)).status is RequestStatus.EXPIRED
+    clock.set(clock.now() - 600_000)
+    assert (await world.service.status(world.caller, request_id)).status is RequestStatus.EXPIRED

@@ -352,3 +352,28 @@ async def codes_of(tx: Tx, subscriber_id: str) -> list[Code]:
 def test_every_release_has_its_database() -> None:
     """The newest one is this program's own."""
     assert VERSION in {dump.stem for dump in RELEASES}
+
+
+async def test_a_connection_that_was_given_up_is_made_anew(path: str, clock: FakeClock) -> None:
+    """Also when that fails for a while: unavailable until then, and never a state of before."""
+    store = await SqliteStore.open(path, clock)
+    await save(store)
+    stuck = store._connection
+    connector, tries = stuck._connector, 0
+
+    def failing() -> sqlite3.Connection:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise sqlite3.OperationalError("disk I/O error")
+        return connector()
+
+    stuck._connector = failing
+    await stuck.call(lambda _: stuck.give_up())
+    store._files.forget()
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable):
+            await save(store)
+    await save(store)
+    assert await store.read(lambda tx: tx.projects()) == [SHOP]
+    await store.close()

@@ -51,7 +51,7 @@ async def on_a_bad_disk(folder: Path, kind: str) -> AsyncIterator[tuple[Outside,
             yield run, no_file_grows
     else:
         disk = FaultyDisk(folder)
-        async with outside(folder, **disk.environment) as run:
+        async with outside(folder, between=None, **disk.environment) as run:
             yield run, lambda _: disk.failing(kind)
 
 
