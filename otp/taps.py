@@ -374,9 +374,10 @@ class Taps:
         return Offered(project, request, message, why, minutes)
 
     async def _cancel(self, tx: Tx, request: Request, project: Project) -> Pressing:
-        for delivery in await tx.request_deliveries(request.id):
-            if delivery.state is DeliveryState.ATTEMPTING:
-                return TooLate(project)
+        deliveries = await tx.request_deliveries(request.id)
+        if any(delivery.state is DeliveryState.ATTEMPTING for delivery in deliveries):
+            return TooLate(project)
+        for delivery in deliveries:
             if delivery.state is DeliveryState.CLAIMED:
                 await withdraw(tx, self._rules, delivery, Refusal.WITHDRAWN)
             code = await tx.code(delivery.subscriber_id, delivery.terms.purpose)

@@ -228,6 +228,24 @@ async def test_no_cancel_while_the_code_is_being_handed_over(world: World) -> No
     assert await status(world, request_id) is RequestStatus.SENT
 
 
+async def test_a_cancel_that_is_too_late_changes_nothing(world: World) -> None:
+    """The code that may have arrived is at the messenger once more: it stays good."""
+    request_id = await world.request()
+    await world.taps.open(world.update(), request_id)
+    world.telegram.script = [Unknown()]
+    await world.taps.consent(world.update(), request_id)
+    await world.settle()
+    world.telegram.hold = asyncio.Event()
+    await world.taps.again(world.update(), request_id)
+    await world.settle()
+    assert isinstance(await world.taps.cancel(world.update(), request_id), TooLate)
+    world.telegram.hold.set()
+    await world.settle()
+    state = await world.service.status(world.caller, request_id)
+    assert state.subscriber_id is not None
+    assert (await world.verify(state.subscriber_id, world.telegram.codes[-1])).reason is None
+
+
 async def test_cancel_kills_a_code_that_may_have_arrived(world: World) -> None:
     """After an unknown delivery, Cancel ends request and code."""
     request_id = await asked(world)
