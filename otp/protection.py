@@ -105,11 +105,13 @@ class Protection:
         return await once(self._store, update, work)
 
     async def _report(self, tx: Tx, request: Request) -> None:
-        """Pending becomes cancelled, unless its code is at the messenger at this moment; sent stays sent."""
+        """Pending becomes cancelled, unless its code is at the messenger at this moment; an end stays."""
         await tx.report(request.id)
-        if request.status is not RequestStatus.PENDING:
+        deliveries = await tx.request_deliveries(request.id)
+        under_way = next((delivery for delivery in deliveries if delivery.state in UNDER_WAY), None)
+        if status_at(request, under_way, tx.now) is not RequestStatus.PENDING:
             return
-        for delivery in await tx.request_deliveries(request.id):
+        for delivery in deliveries:
             if delivery.state is DeliveryState.CLAIMED:
                 await withdraw(tx, self._rules, delivery, Refusal.WITHDRAWN)
             elif delivery.state in UNDER_WAY:

@@ -203,3 +203,18 @@ async def test_allowing_a_dead_link_says_that_it_is_dead(world: World, clock: Fa
     clock.advance(minutes=15)
     assert await world.protection.allow(world.update(), request_id) == Dead(Unusable.EXPIRED)
     assert isinstance(await world.taps.open(world.update(ANN), await world.request()), Asked)
+
+
+async def test_what_has_expired_is_not_cancelled_by_it(store: Store, clock: FakeClock) -> None:
+    """An end that was read stays, whether or not it was written down yet; the report is noted."""
+    world = await make_world(store, clock, Policy(guess_budget=1))
+    sub, _, _, digits = await with_code(world)
+    await world.verify(sub, wrong(digits))
+    request_id = await world.request()
+    await world.taps.open(world.update(), request_id)
+    clock.advance(minutes=15)
+    for reported in (False, True):
+        state = await world.service.status(world.caller, request_id)
+        assert (state.status, state.reported) == (RequestStatus.EXPIRED, reported)
+        await world.protection.not_me_locked(world.update(), sub, request_id)
+    await world.courier.close(0)
