@@ -35,6 +35,8 @@ class Code:
     made: int = 0
     id: str = ""
     digits: str = ""
+    shown: int | None = None
+    """When its last message was accepted."""
 
 
 @dataclass(eq=False)
@@ -53,8 +55,6 @@ class Flight:
     state: str = "claimed"
     tries: int = 0
     attempted: int = 0
-    shown: int | None = None
-    """When its message was accepted."""
     carried: bool = True
     """Whether the process that lives now has it in its hands."""
 
@@ -224,7 +224,7 @@ class Model:
     def repeat(self, flight: Flight) -> str:
         """ "Send again" is pressed under a code."""
         sub, code = flight.sub, flight.code
-        if flight.shown is None:
+        if flight.code.shown is None:
             return "NotYours"
         if not self.enabled[sub.site]:
             return "Dead paused"
@@ -238,7 +238,7 @@ class Model:
 
     def not_me(self, flight: Flight) -> str:
         """ "It wasn't me" is pressed under a code."""
-        if flight.shown is None:
+        if flight.code.shown is None:
             return "NotYours"
         if self.code(flight.sub, flight.purpose) is flight.code:
             del flight.sub.codes[flight.purpose]
@@ -318,7 +318,7 @@ class Model:
         return refused[got] if got in refused else sub.flights[-1]
 
     def sent(self, flight: Flight) -> str | None:
-        """What the caller of a send is told by now; None while it waits."""
+        """What the caller of a send is told by now; None while it waits, be it that the next attempt is withdrawn."""
         told = {
             "accepted": "sent",
             "unknown": "DeliveryUnknown",
@@ -328,6 +328,8 @@ class Model:
         }
         if flight.state != Refusal.WITHDRAWN:
             return told.get(flight.state)
+        if self.now < flight.due:
+            return None
         if not self.enabled[flight.sub.site]:
             return "ProjectDisabled"
         return "SubscriberLocked" if flight.sub.subscribed and flight.sub.locked else "SubscriberNotFound"
@@ -441,7 +443,7 @@ class Model:
     def _record(self, flight: Flight, outcome: Outcome) -> None:
         match outcome:
             case Accepted():
-                flight.state, flight.shown = "accepted", self.now
+                flight.state, flight.code.shown = "accepted", self.now
                 self._activate(flight, self.now + flight.code.ttl)
                 request = flight.request
                 if request is not None and request.status == "pending":
@@ -513,5 +515,5 @@ class Model:
             asked = request.questions
             request.questions = {one: at for one, at in asked.items() if self.now < at + SHOWN}
         for flight in self.flights():
-            if flight.shown is not None and self.now >= flight.shown + SHOWN:
-                flight.shown = None
+            if flight.code.shown is not None and self.now >= flight.code.shown + SHOWN:
+                flight.code.shown = None

@@ -273,9 +273,15 @@ class History:
         self.steps.append(Step(Drop(code), begun, ended, sure=False))
 
 
+PATIENCE = 100_000
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`reason` says why no order explains the history; None when one does. `looked_at` counts situations."""
+    """`reason` says why no order explains the history; None when one does. `looked_at` counts situations.
+
+    After `PATIENCE` situations none is looked for any more: what has an order shows it long before.
+    """
 
     reason: str | None
     looked_at: int
@@ -293,7 +299,7 @@ class Search:
         """Look for an order from a state on."""
         start = self._through(0, state)
         stack, seen, furthest = [start], {start}, start
-        while stack:
+        while stack and len(seen) < PATIENCE:
             done, now = stack.pop()
             if done & self._sure == self._sure:
                 return Finding(None, len(seen))

@@ -218,11 +218,11 @@ class Volleys:
         assert len(acts) == len(set(acts)), f"more than one code message of an act: {acts}"
         self.digits |= {act: digits for act, digits, _ in came}
         now = next(self._time)
-        for act, _, call in came:
-            if act in self._asked:
-                unknown = call.status != 200
-                self.history.delivered(act, MOST, unknown=unknown, begun=self._asked[act], ended=now)
-        for act in self._asked.keys() - set(acts):
+        arrived = {act: call.status == 200 for act, _, call in came if call.status != 400}
+        for act in self._asked.keys() & arrived.keys():
+            unknown = not arrived[act]
+            self.history.delivered(act, MOST, unknown=unknown, begun=self._asked[act], ended=now)
+        for act in self._asked.keys() - arrived.keys():
             self.history.not_delivered(act, self._asked[act], now)
         self._asked.clear()
         return answers
