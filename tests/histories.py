@@ -492,9 +492,10 @@ class Model:
         self.answered()
 
     def restart(self) -> None:
-        """The process dies and another one takes up what is due; what was being attempted is nobody's."""
+        """The process dies and another one takes up what is due; what was being attempted is nobody's, soon unknown."""
         for flight in self.flights():
             flight.carried = flight.state == "claimed" and flight.due <= self.now
+            self._settle_orphans([flight])
         self.fly()
 
     def take_up(self) -> None:
