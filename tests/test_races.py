@@ -69,7 +69,6 @@ def disturb(one: Volleys, draw: Random) -> None:
         (
             None,
             Fault(delay=draw.uniform(0, 0.02), times=3),
-            Fault(delay=draw.uniform(0, 0.02), times=2, when="after"),
             Fault(status=500, times=1),
             Fault(drop=True, when="after", times=1),
             Fault(status=400, times=1),
@@ -119,8 +118,8 @@ async def test_random_mixes_at_once(run: Running, channel: str) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("channel", CHANNELS)
 async def test_many_random_mixes_at_once(run: Running, channel: str) -> None:
-    """The same, with five hundred seeds."""
-    for seed in range(100, 600):
+    """The same, with two hundred seeds."""
+    for seed in range(100, 300):
         await a_mix(run, channel, seed)
 
 
@@ -128,9 +127,9 @@ async def test_many_random_mixes_at_once(run: Running, channel: str) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("channel", CHANNELS)
 async def test_every_pair_at_once_in_many_orders(run: Running, channel: str) -> None:
-    """Each pair with ten draws of who begins a little earlier, with a slow messenger and without."""
+    """Each pair with four draws of who begins a little earlier, with a slow messenger and without."""
     for number, pair in enumerate(combinations_with_replacement(KINDS, 2)):
-        for turn in range(10):
+        for turn in range(4):
             draw = draws(1000 * number + turn)
             one = await Volleys.begin(run, channel, QUESTIONS)
             fresh = await one.request()
