@@ -138,6 +138,8 @@ class BesideTheModel(RuleBasedStateMachine):
         self.given.append((lambda: act(update), self.clock.now()))
         self.model.fly()
         assert named(came) == foretold
+        if any(not sub.id for sub in self.model.subs.values()):
+            self.runner.run(self._learn_ids())
 
     def pick(self, back: int) -> Request | None:
         """A request, counted from the newest; mostly one that may still be open."""

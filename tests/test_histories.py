@@ -126,6 +126,26 @@ class Histories(BesideTheModel):
         """The same, for what is asked for most."""
         self.ask(site, person, "login", 3, outcome)
 
+    @rule(
+        site=sites,
+        person=people,
+        what=st.sampled_from(["stop", "guess", "restart", "cancel"]),
+        outcome=outcomes,
+    )
+    def meanwhile(self, site: int, person: Person, what: str, outcome: Outcome | None) -> None:
+        """Something happens while a code is at the messenger, which answers then, or hangs on."""
+        self.ask(site, person, "login", 3, None)
+        if what == "stop":
+            self.stop(site, person, blocks=False)
+        elif what == "guess":
+            self.guess_on(0)
+        elif what == "restart":
+            self.restart()
+        else:
+            self.cancel(person, 0)
+        if outcome is not None:
+            self.mood(person.channel, outcome)
+
     @rule(site=sites, person=people, purpose=purposes, reuse=st.booleans(), most=st.integers(1, 3))
     def send(self, site: int, person: Person, purpose: str, reuse: bool, most: int) -> None:
         """A site sends a code to a subscriber."""
@@ -145,7 +165,12 @@ class Histories(BesideTheModel):
         service = self.world.service
         return asyncio.create_task(service.send(self.sites[sub.site], sub.id, terms, reuse=reuse))
 
-    @rule(back=which, right=st.booleans(), by_request=st.booleans(), other=st.integers(0, 9))
+    @rule(
+        back=st.sampled_from([0, 0, 1, 1, 2, 3]),
+        right=st.booleans(),
+        by_request=st.booleans(),
+        other=st.integers(0, 9),
+    )
     def verify(self, back: int, right: bool, by_request: bool, other: int) -> None:
         """A guess about some delivery: its digits or others, with its request or without, by its site or the other."""
         flight = self.some_flight(back)
