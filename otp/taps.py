@@ -104,7 +104,6 @@ class Taps:
 
     async def opened(self, tx: Tx, update: Update, request_id: str) -> Opening:
         """What an open link comes to."""
-        await tx.note_opened(request_id)
         found = await self._find(tx, update, request_id)
         if isinstance(found, Dead):
             return found
@@ -278,6 +277,8 @@ class Taps:
         project = await tx.project(request.project_id) if request is not None else None
         if request is None or project is None or is_forgotten(request, tx.now):
             return Dead(Unusable.UNKNOWN)
+        if not request.opened:
+            await tx.note_opened(request.id)
         if request.channel not in (None, update.person.channel):
             return Dead(Unusable.FOREIGN)
         if not project.enabled:

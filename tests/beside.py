@@ -216,6 +216,8 @@ class BesideTheModel(RuleBasedStateMachine):
                     came = type(error).__name__
                 assert came == self.model.read(site, request)
             status = self.model.read(request.site, request)
+            if status == "expired" and request.status == "pending":
+                self.model.ended(request)  # that it was read is written down
             if status in ("sent", "cancelled", "expired"):
                 assert self.ends.setdefault(request.id, status) == status
 

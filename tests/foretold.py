@@ -18,6 +18,7 @@ HOUR = 60 * MINUTE
 LINK = 900 * SECOND
 GRACE = 15 * SECOND
 KEPT = 24 * HOUR
+KEPT_UNOPENED = 1 * HOUR
 SHOWN = 48 * HOUR
 ORPHAN = 20 * SECOND
 WINDOW = 600 * SECOND
@@ -36,7 +37,7 @@ class Code:
     id: str = ""
     digits: str = ""
     shown: int | None = None
-    """When its last message was accepted."""
+    """When its last message arrived, or may have."""
 
 
 @dataclass(eq=False)
@@ -92,6 +93,7 @@ class Request:
     ended: int | None = None
     bound: Person | None = None
     reported: bool = False
+    opened: bool = False
     questions: dict[Person, int] = field(default_factory=dict)
     """When each person was last shown a message with buttons."""
     flights: list[Flight] = field(default_factory=list)
@@ -125,7 +127,8 @@ class Messages:
 
     def forgotten(self, request: Request) -> bool:
         """Not even readable any more."""
-        return self.now >= (request.expires if request.ended is None else request.ended) + KEPT
+        ended = request.expires if request.ended is None else request.ended
+        return self.now >= ended + (KEPT if request.opened else KEPT_UNOPENED)
 
     def status(self, request: Request) -> str:
         """What a site may read now."""
@@ -150,6 +153,10 @@ class Messages:
 
     def _finish(self, request: Request, status: str) -> None:
         request.status, request.ended = status, self.now
+
+    def ended(self, request: Request) -> None:
+        """That its time is over is written down."""
+        self._finish(request, "expired")
 
     def gone(self, person: Person) -> str:
         """The person blocks the bot, or can't be reached any more."""
@@ -244,6 +251,7 @@ class Messages:
                     self._fail(flight, Refusal.UNAVAILABLE)
 
     def _unknown(self, flight: Flight) -> None:
+        flight.code.shown = self.now  # it may be on the screen, and then its buttons act
         self._activate(flight, flight.attempted + flight.code.ttl)
         self._fail(flight, "unknown")
 

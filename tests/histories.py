@@ -13,6 +13,7 @@ class Model(Messages):
         """Why a person can do nothing with a request."""
         if self.forgotten(request):
             return "Dead unknown"
+        request.opened = True
         if request.channel not in (None, person.channel):
             return "Dead foreign"
         if not self.enabled[request.site]:
@@ -98,11 +99,11 @@ class Model(Messages):
             return "Dead paused"
         if self.code(sub, flight.purpose) is not code or sub.locked or not sub.subscribed:
             return "Ended"
-        return (
-            "TryLater"
-            if self._claim(sub, flight.purpose, None, code, code, tap=True) == "limit"
-            else "Coming old"
-        )
+        asked = code.request
+        waits = asked is not None and asked.status == "pending" and self.now < asked.expires
+        request = asked if waits and asked is not None and asked.bound == sub.person else None
+        got = self._claim(sub, flight.purpose, request, code, code, tap=True)
+        return "TryLater" if got == "limit" else "Coming old"
 
     def not_me(self, flight: Flight) -> str:
         """ "It wasn't me" is pressed under a code."""
