@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+ROUNDS ?= 200
 
 PY := .venv/bin/python
 STAMP := .venv/.stamp
@@ -13,7 +14,7 @@ COMPILE := $(PY) -m uv pip compile -q --universal -p 3.11 --only-binary :all: --
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-slow test-browser lint fmt docs lock clean remake
+.PHONY: help run test test-slow test-browser torture lint fmt docs lock clean remake
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +43,9 @@ test-slow: $(STAMP)-run $(STAMP)-test ## the tests that need minutes, kill -9 or
 
 test-browser: $(STAMP)-run $(STAMP)-test $(STAMP)-browser ## the tests that drive Chromium ($CHROMIUM, else /usr/bin/chromium)
 	@$(PY) -m pytest -m browser -n 0 $(ARGS)
+
+torture: $(STAMP)-run $(STAMP)-test ## kill -9 under load, ROUNDS=200 times
+	@$(PY) -m tests.torture --rounds $(ROUNDS) $(ARGS)
 
 # mypy reads the types of all that is imported, so all must be there.
 lint: $(STAMP)-run $(STAMP)-test $(STAMP)-browser $(STAMP)-lint ## style, types, layers, dependencies, dead code

@@ -1,0 +1,92 @@
+"""A wire between the service and whoever calls it, that can act at the very moment when an answer passes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass
+class Trap:
+    """Does something once, when the service's next 200 to a path arrives here: `before` it is passed on, or `after`."""
+
+    path: str
+    when: Literal["before", "after"]
+    act: Callable[[], None]
+
+
+class Relay:
+    """Passes bytes on, both ways. An answer whose trap strikes `before` is lost: its connection is dropped."""
+
+    def __init__(self, port: int) -> None:
+        """`port`: where the service listens."""
+        self.trap: Trap | None = None
+        self.url = ""
+        self._port = port
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen on a free port of 127.0.0.1."""
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def close(self) -> None:
+        """Drop everything."""
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._pass_on(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there, service = await asyncio.open_connection("127.0.0.1", self._port)
+        except OSError:
+            writer.transport.abort()
+            return
+        asked = [b""]
+        up = asyncio.create_task(_copy(reader, service, lambda chunk: asked.__setitem__(0, chunk[:200])))
+        try:
+            await self._answers(there, writer, asked)
+        finally:
+            up.cancel()
+            await asyncio.gather(up, return_exceptions=True)
+            for one in (writer, service):
+                one.transport.abort()
+
+    async def _answers(
+        self, there: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: list[bytes]
+    ) -> None:
+        with suppress(OSError):
+            while chunk := await there.read(65536):
+                trap = self.trap
+                struck = trap is not None and trap.path.encode() in asked[0] and b" 200 " in chunk[:16]
+                if trap is None or not struck:
+                    writer.write(chunk)
+                    await writer.drain()
+                    continue
+                self.trap = None
+                if trap.when == "after":
+                    writer.write(chunk)
+                    await writer.drain()
+                trap.act()
+                return
+
+
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Callable[[bytes], None]
+) -> None:
+    with suppress(OSError):
+        while chunk := await reader.read(65536):
+            seen(chunk)
+            writer.write(chunk)
+            await writer.drain()
