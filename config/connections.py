@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, cast
 
 import structlog
@@ -59,6 +59,9 @@ class Crowd:
 
     def __len__(self) -> int:
         return len(self._strangers) + len(self._known)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter([*self._strangers, *self._known])
 
     def enter(self, one: Connection, *, known: bool) -> None:
         """Count a connection, or count it anew."""
@@ -135,6 +138,12 @@ class Connection(web.RequestHandler):
         awaits_head = self._waiter is not None and not self._waiter.done()
         awaits_rest = self._rest is not None and not self._rest.is_eof()
         return awaits_head or awaits_rest or self.writing_paused
+
+    @property
+    def body_to_come(self) -> StreamReader | None:
+        """The body of the call under way, while it is not all here. `_current_request` is aiohttp's own, like `_waiter`."""
+        request = self._current_request
+        return request.content if request is not None and not request.content.is_eof() else None
 
     def cut(self) -> None:
         """End it now."""

@@ -21,6 +21,7 @@ EXIT_BUSY: Final = 75
 EXIT_PORT: Final = 69
 
 BACKLOG: Final = 1024
+BODY_LOOK_SECONDS: Final = 0.05
 
 
 class StartError(Exception):
@@ -44,6 +45,7 @@ class Server:
         self._crowd = Crowd(most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
         self._door = Door(self._crowd, self._connection)
         self._refusal = refusal
+        self._drain_seconds = drain_seconds
 
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises `StartError`."""
@@ -70,7 +72,17 @@ class Server:
     async def close(self) -> None:
         """Let calls under way end, and close."""
         await self.refuse_new()
+        await self._bodies_arrive()
         await self._runner.cleanup()
+
+    async def _bodies_arrive(self) -> None:
+        """Wait for the bodies that are on their way: from its clean-up on, aiohttp throws away what comes in."""
+        await asyncio.sleep(0)  # what was read already is being handled then
+        coming = {one: body for one in self._crowd if (body := one.body_to_come) is not None}
+        for _ in range(int(self._drain_seconds / BODY_LOOK_SECONDS)):
+            if all(one.body_to_come is not body for one, body in coming.items()):
+                return
+            await asyncio.sleep(BODY_LOOK_SECONDS)
 
 
 def raise_file_limit() -> None:
