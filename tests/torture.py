@@ -158,11 +158,16 @@ class World:
                 if rng.random() < 0.25:
                     await self._kill_while_starting(rng)
                 await self._start()
+        except BaseException:
+            for worker in workers:
+                worker.cancel()
+            raise
         finally:
             self._load.stopping = True
-            for done in await asyncio.gather(*workers, return_exceptions=True):
-                if isinstance(done, BaseException):
-                    raise done
+            ended = await asyncio.gather(*workers, return_exceptions=True)
+        for one in ended:
+            if isinstance(one, BaseException):
+                raise one
 
     async def _work(self, rng: Random) -> None:
         while not self._load.stopping:

@@ -1,0 +1,317 @@
+"""The real program, killed at one certain step of a code's way, and what must come out after the restart."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+from aiohttp import ClientTimeout
+
+from sandbox.wire import Fault
+from tests.process import Outside, outside
+from tests.relay import Relay, Trap
+from tests.running import Answer, Someone
+from tests.torture_load import code_in
+from tests.world import wrong
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+SEND = "POST /messages"
+
+
+@pytest.fixture
+async def one(tmp_path: Path) -> AsyncIterator[Outside]:
+    """MAX alone: it starts in a third of the time, and the steps are the same ones."""
+    async with outside(tmp_path, TELEGRAM_BOT_TOKEN="") as made:
+        await made.demo.max.until(lambda: bool(made.demo.max.webhooks))
+        yield made
+
+
+async def asked(one: Outside) -> tuple[Someone, dict[str, Any]]:
+    """A person who is asked whether they want the code."""
+    person, request = one.someone("max"), await one.request()
+    await person.open(request["max_link"])
+    return person, request
+
+
+def press(person: Someone, label: str) -> None:
+    """Press without waiting for anything."""
+    message = next(
+        one for one in reversed(person.screen) if any(row[0].label.startswith(label) for row in one.buttons)
+    )
+    row = next(at for at, row in enumerate(message.buttons) if row[0].label.startswith(label))
+    person.sim.press(person.user_id, message.id, row, 0)
+
+
+def delivery(one: Outside) -> tuple[str, int]:
+    """State and tries of the newest delivery, as the file tells."""
+    with closing(sqlite3.connect(f"file:{one.database}?mode=ro", uri=True)) as database:
+        rows = database.execute(
+            "SELECT state, tries FROM deliveries ORDER BY claimed_at DESC LIMIT 1"
+        ).fetchall()
+    return rows[0] if rows else ("none", 0)
+
+
+async def until(condition: Any, seconds: float = 40) -> None:
+    """Until something is true of the program's files, or of what it answers."""
+    end = monotonic() + seconds
+    while not condition():
+        assert monotonic() < end, "it never came"
+        await asyncio.sleep(0.02)
+
+
+def messages(one: Outside) -> list[str]:
+    """The codes that are in chats, by the messenger's own record."""
+    return [str(code_in(call)) for call in one.demo.max.calls if code_in(call) and call.done]
+
+
+@contextmanager
+def locked(one: Outside) -> Iterator[None]:
+    """Nobody can commit: another program holds the file."""
+    with closing(sqlite3.connect(one.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+async def until_somebody_waits_to_commit(one: Outside) -> None:
+    """Behind a commit that waits for the file, readiness waits too."""
+    with suppress(TimeoutError):
+        while True:
+            async with one.http.get(f"{one.url}/readyz", timeout=ClientTimeout(total=1)) as answer:
+                await answer.read()
+
+
+@asynccontextmanager
+async def relayed(one: Outside) -> AsyncIterator[Relay]:
+    """The messenger's updates and the site's calls go over a wire that can kill."""
+    relay, url = Relay(one.port), one.url
+    await relay.start()
+    one.demo._service_url = one.url = relay.url
+    yield relay
+    one.demo._service_url = one.url = url
+    await relay.close()
+
+
+async def killed_at(one: Outside, relay: Relay, trap: tuple[str, Any], doing: Any) -> Any:
+    """What `doing` comes to when the process dies at an answer."""
+    struck, process = asyncio.Event(), one.process
+    assert process is not None
+
+    def strike() -> None:
+        process.kill()
+        struck.set()
+
+    relay.trap = Trap(trap[0], trap[1], strike)
+    task = asyncio.ensure_future(doing) if doing is not None else None
+    await asyncio.wait_for(struck.wait(), 20)
+    await one.kill()
+    return (await asyncio.gather(task, return_exceptions=True))[0] if task is not None else None
+
+
+async def ends_unknown(one: Outside, person: Someone, request: dict[str, Any], taken: int) -> None:
+    """After 20 seconds nobody knows: nothing is sent again, the request is pending, and "Send again" works."""
+    before = monotonic()
+    assert (await one.status(request))["status"] == "pending"
+    await until(lambda: delivery(one)[0] == "unknown")
+    assert monotonic() - before > 5
+    await person.sim.until(lambda: "may not have arrived" in person.last, 10)
+    assert (await one.status(request)) == {"status": "pending"}
+    assert len(messages(one)) == taken
+    await person.press("Send again")
+    await until(lambda: len(messages(one)) == taken + 1)
+    await one.quiet()
+    assert len(messages(one)) == taken + 1
+    assert len(set(messages(one))) == 1  # the same code, as it lives
+    status = await one.status(request)
+    assert status["status"] == "sent"
+    assert await one.verify(status["subscriber_id"], messages(one)[0]) == {"verified": True}
+    assert (await one.verify(status["subscriber_id"], messages(one)[0]))["verified"] is False
+
+
+# ------------------------------------------------------------------ a tap
+
+
+async def test_a_claim_is_carried_after_the_restart(one: Outside) -> None:
+    """Claimed, and certainly not sent: the code goes out, once."""
+    person, request = await asked(one)
+    person.sim.faults.append(Fault(SEND, retry_after=4))
+    press(person, "Get the code")
+    await until(lambda: delivery(one) == ("claimed", 1))
+    await one.kill()
+    assert messages(one) == []
+    await one.start()
+    await until(lambda: delivery(one)[0] == "accepted")
+    await one.quiet()
+    assert len(messages(one)) == 1
+    assert (await one.status(request))["status"] == "sent"
+
+
+async def test_a_message_whose_answer_was_lost_is_not_sent_again(one: Outside) -> None:
+    """Attempting, and the message is in the chat."""
+    person, request = await asked(one)
+    hold = asyncio.Event()
+    person.sim.faults.append(Fault(SEND, hold=hold, when="after", drop=True))
+    press(person, "Get the code")
+    await until(lambda: len(messages(one)) == 1)
+    await one.kill()
+    hold.set()
+    await one.start()
+    await ends_unknown(one, person, request, taken=1)
+
+
+async def test_a_message_that_never_arrived_is_not_sent_again_either(one: Outside) -> None:
+    """Attempting, and the messenger did not take it: the process can't know."""
+    person, request = await asked(one)
+    hold = asyncio.Event()
+    person.sim.faults.append(Fault(SEND, hold=hold, drop=True))
+    press(person, "Get the code")
+    await person.sim.until(lambda: any(code_in(call) for call in person.sim.calls))
+    await one.kill()
+    hold.set()
+    await one.start()
+    await ends_unknown(one, person, request, taken=0)
+
+
+async def test_an_outcome_that_was_not_committed_is_unknown(one: Outside) -> None:
+    """Accepted by the messenger, told to us, and not on disk: a code may arrive without its `sent`."""
+    person, request = await asked(one)
+    hold = asyncio.Event()
+    person.sim.faults.append(Fault(SEND, hold=hold, when="after"))
+    press(person, "Get the code")
+    await until(lambda: len(messages(one)) == 1)
+    with locked(one):
+        hold.set()
+        await until_somebody_waits_to_commit(one)
+        await one.kill()
+    assert delivery(one)[0] == "attempting"
+    await one.start()
+    await ends_unknown(one, person, request, taken=1)
+
+
+async def test_a_tap_that_was_committed_and_not_acknowledged_is_not_done_twice(one: Outside) -> None:
+    """The messenger delivers it again, and it is known."""
+    person, request = await asked(one)
+    async with relayed(one) as relay:
+        press(person, "Get the code")
+        await killed_at(one, relay, ("/webhooks/max", "before"), None)
+        await one.start()
+        await until(lambda: person.sim.deliveries[-1].done)
+        assert len(person.sim.deliveries[-1].attempts) > 1
+        await until(lambda: delivery(one)[0] in ("accepted", "unknown"))
+        await one.quiet()
+    assert len(messages(one)) <= 1
+    if delivery(one)[0] == "unknown":
+        await person.press("Send again")
+    assert (await one.status(request))["status"] == "sent"
+
+
+async def test_a_tap_that_was_acknowledged_is_done(one: Outside) -> None:
+    """Killed with the 200: its code comes, or is offered again."""
+    person, request = await asked(one)
+    async with relayed(one) as relay:
+        press(person, "Get the code")
+        await killed_at(one, relay, ("/webhooks/max", "after"), None)
+        await one.start()
+        await until(lambda: delivery(one)[0] in ("accepted", "unknown"))
+        await one.quiet()
+    assert person.sim.deliveries[-1].attempts == [200]
+    assert len(messages(one)) <= 1
+    if delivery(one)[0] == "unknown":
+        await person.press("Send again")
+    assert (await one.status(request))["status"] == "sent"
+
+
+async def test_a_tap_that_was_not_committed_is_delivered_again(one: Outside) -> None:
+    """Nothing happened, nothing was acknowledged; the next delivery brings one code."""
+    person, request = await asked(one)
+    with locked(one):
+        press(person, "Get the code")
+        async with one.http.get(f"{one.url}/healthz") as answer:
+            assert answer.status == 200
+        assert delivery(one) == ("none", 0)
+        await one.kill()
+    await one.start()
+    await until(lambda: person.sim.deliveries[-1].done)
+    await until(lambda: delivery(one)[0] == "accepted")
+    assert len(messages(one)) == 1
+    assert (await one.status(request))["status"] == "sent"
+
+
+# ------------------------------------------------------------------ the site's calls
+
+
+async def test_a_send_that_was_claimed_goes_out_once_after_the_restart(one: Outside) -> None:
+    """Its caller got no answer; the message is sent in its time, and its code is good."""
+    sub = await one.subscriber(one.someone("max"))
+    one.demo.max.faults.append(Fault(SEND, retry_after=4))
+    call = asyncio.ensure_future(one.call("POST", "/v1/otp/send", {"subscriber_id": sub}))
+    await until(lambda: delivery(one) == ("claimed", 1))
+    await one.kill()
+    await asyncio.gather(call, return_exceptions=True)
+    await one.start()
+    await until(lambda: delivery(one)[0] == "accepted")
+    await one.quiet()
+    assert len(messages(one)) == 2
+    assert await one.verify(sub, messages(one)[1]) == {"verified": True}
+
+
+async def test_a_send_whose_answer_was_lost_is_one_message(one: Outside) -> None:
+    """Killed between the outcome and the answer: the code is good, once, and the next send is free."""
+    sub = await one.subscriber(one.someone("max"))
+    async with relayed(one) as relay:
+        call = one.call("POST", "/v1/otp/send", {"subscriber_id": sub})
+        assert isinstance(await killed_at(one, relay, ("/v1/otp/send", "before"), call), Exception)
+        await one.start()
+        await one.quiet()
+        assert len(messages(one)) == 2
+        assert await one.verify(sub, messages(one)[1]) == {"verified": True}
+        assert (await one.call("POST", "/v1/otp/send", {"subscriber_id": sub})).status == 200
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_an_accepted_code_stays_used(one: Outside, when: str) -> None:
+    """Verify is at-most-once: whether or not its answer arrived."""
+    sub = await one.subscriber(one.someone("max"))
+    [code] = messages(one)
+    async with relayed(one) as relay:
+        call = one.call("POST", "/v1/otp/verify", {"subscriber_id": sub, "code": code})
+        got = await killed_at(one, relay, ("/v1/otp/verify", when), call)
+        assert isinstance(got, Answer) is (when == "after")
+        await one.start()
+        told = {"verified": False, "reason": "no_active_code", "attempts_left": 0}
+        assert await one.verify(sub, code) == told
+
+
+async def test_counted_guesses_stay_counted(one: Outside) -> None:
+    """Three wrong, killed, two wrong: the right code comes too late."""
+    sub = await one.subscriber(one.someone("max"))
+    assert (await one.call("POST", "/v1/otp/send", {"subscriber_id": sub})).status == 200
+    code = messages(one)[-1]
+    left = [(await one.verify(sub, wrong(code)))["attempts_left"] for _ in range(3)]
+    await one.kill()
+    await one.start()
+    left += [(await one.verify(sub, wrong(code)))["attempts_left"] for _ in range(2)]
+    assert left == [4, 3, 2, 1, 0]
+    assert (await one.verify(sub, code))["reason"] == "no_active_code"
+
+
+async def test_killed_again_and_again_while_starting(one: Outside) -> None:
+    """Whatever the moment, the next start finds everything as it was."""
+    person, request = await asked(one)
+    await person.press("Get the code")
+    before = await one.status(request)
+    await one.kill()
+    for tenths in range(10):
+        starting = asyncio.ensure_future(one.start())
+        await asyncio.wait([starting], timeout=tenths / 10)
+        await one.kill()
+        await asyncio.gather(starting, return_exceptions=True)
+    await one.start()
+    assert await one.status(request) == before
+    assert await one.verify(before["subscriber_id"], messages(one)[0]) == {"verified": True}
