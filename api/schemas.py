@@ -129,6 +129,7 @@ class VerifyBody(Body):
         str,
         StringConstraints(min_length=1, max_length=64),
         Field(
+            repr=False,
             description="What the person entered; spaces, dashes and invisible characters are ignored",
             examples=["482916"],
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from otp.taps import Update
@@ -25,7 +25,7 @@ class Said:
     """A message was written to the bot; empty when it holds no text (a photo, a sticker)."""
 
     update: Update
-    text: str
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

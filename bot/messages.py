@@ -38,7 +38,7 @@ class Copy:
     """A button that puts a text on the clipboard, in the client alone."""
 
     label: str
-    text: str
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ Button = Press | Copy | Link
 class Message:
     """One message; each button has a row of its own."""
 
-    text: str
+    text: str = field(repr=False)
     marks: tuple[Mark, ...] = ()
     buttons: tuple[Button, ...] = ()
 
@@ -65,7 +65,7 @@ class Message:
 class Page:
     """Puts a message together from lines."""
 
-    lines: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list, repr=False)
     marks: list[Mark] = field(default_factory=list)
 
     def line(self, text: str, style: Style | None = None) -> Page:

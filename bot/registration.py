@@ -7,7 +7,7 @@ foreign one is never taken for ours.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -53,7 +53,7 @@ class Wanted:
     """Where updates of a channel shall go."""
 
     url: str
-    secret: str
+    secret: str = field(repr=False)
 
 
 class Registration:

@@ -189,7 +189,7 @@ class Context:
 class Match:
     """The number on the site's screen, and the three among which the person chooses, always in this order."""
 
-    number: str
+    number: str = field(repr=False)
     choice: tuple[str, ...]
 
 
@@ -225,7 +225,7 @@ class Request:
     context: Context | None = None
     match: Match | None = None
     """When set, only the right number is consent."""
-    pairing_code: str | None = None
+    pairing_code: str | None = field(default=None, repr=False)
     opened: bool = False
     """Somebody followed its link, or typed its id."""
 
@@ -274,7 +274,7 @@ class Parcel:
     """What a messenger needs to know to hand over a code."""
 
     delivery: Delivery
-    digits: str
+    digits: str = field(repr=False)
     project: Project
     language: str
     minutes: int
