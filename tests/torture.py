@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import secrets
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -384,6 +385,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", default=secrets.token_hex(4), help="makes the choices of a run again")
     chosen = parser.parse_args(arguments)
     _say(f"seed {chosen.seed}")
+    # As with Ctrl-C: no process and no folder of ours is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     return 1 if asyncio.run(run(chosen.rounds, chosen.seed)) else 0
 
 
