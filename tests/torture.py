@@ -292,7 +292,8 @@ async def torture(folder: Path, rounds: int, seed: str, **settings: str) -> Repo
             await world.finish()
             await one.quiet()
             await asyncio.sleep(0.05)  # the watcher's last look
-            hidden = _secrets(one, load)
+            hidden, codes = _secrets(one, load), {message.digits for message in load.all_messages()}
+            history.leaks += leaks.in_database(one.database, hidden, codes)  # with its write-ahead log
             if (code := await one.stop()) != 0:
                 history.errors.append(f"exit code {code}")
         finally:
@@ -317,7 +318,7 @@ def _look_back(load: Load, hidden: set[str]) -> None:
     history.messages = load.all_messages()
     codes = {message.digits for message in history.messages}
     log = one.log
-    history.leaks = [
+    history.leaks += [
         *leaks.in_log(log, hidden, codes),
         *leaks.in_database(one.database, hidden, codes),
         *leaks.in_bodies(load.bodies, hidden, codes),
