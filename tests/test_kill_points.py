@@ -211,6 +211,21 @@ async def test_a_tap_that_was_committed_and_not_acknowledged_is_not_done_twice(o
     assert (await one.status(request))["status"] == "sent"
 
 
+async def test_an_update_is_known_after_the_restart(one: Outside) -> None:
+    """A press of "Send again" that comes once more is no second press: nothing but the update's key tells them apart."""
+    person = one.someone("max")
+    await one.subscriber(person)
+    await person.press("Send again")
+    assert len(messages(one)) == 2
+    update = person.sim.deliveries[-1].update
+    await one.kill()
+    await one.start()
+    person.sim.deliver(update)
+    await one.quiet()
+    assert person.sim.deliveries[-1].attempts == [200]
+    assert len(messages(one)) == 2
+
+
 async def test_a_tap_that_was_acknowledged_is_done(one: Outside) -> None:
     """Killed with the 200: its code comes, or is offered again."""
     person, request = await asked(one)

@@ -370,8 +370,8 @@ async def repeats(load: Load, rng: Random) -> None:
     """An update is delivered once more, as messengers do."""
     sim = rng.choice(load.sims)
     if sim.deliveries:
-        sim.deliver(rng.choice(sim.deliveries[-200:]).update)
+        sim.deliver(rng.choice(sim.deliveries[-30:]).update)
     await asyncio.sleep(0.05)
 
 
-DOINGS = [asks] * 6 + [sends] * 5 + [reads] * 2 + [tries_old] * 2 + [presses] * 3 + [leaves, repeats]
+DOINGS = [asks] * 6 + [sends] * 5 + [reads] * 2 + [tries_old] * 2 + [presses] * 3 + [repeats] * 2 + [leaves]
