@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from sandbox.wire import Fault
+from tests.killing import SEND, asked, delivery, locked, messages, one, press, until
 from tests.process import Outside
 from tests.running import Answer
-from tests.test_kill_points import SEND, asked, delivery, locked, messages, one, press, until
 
 __all__ = ["one"]  # the fixture
 
