@@ -79,7 +79,7 @@ async def until_somebody_waits_to_commit(one: Outside) -> None:
     """Behind a commit that waits for the file, readiness waits too."""
     with suppress(TimeoutError):
         while True:
-            async with one.http.get(f"{one.url}/readyz", timeout=ClientTimeout(total=1)) as answer:
+            async with one.http.get(f"{one.url}/readyz", timeout=ClientTimeout(total=0.5)) as answer:
                 await answer.read()
 
 

@@ -13,7 +13,17 @@ from typing import Any
 import pytest
 
 from sandbox.wire import Fault
-from tests.killing import SEND, asked, delivery, locked, messages, one, press, until
+from tests.killing import (
+    SEND,
+    asked,
+    delivery,
+    locked,
+    messages,
+    one,
+    press,
+    until,
+    until_somebody_waits_to_commit,
+)
 from tests.process import Outside
 from tests.running import Answer
 
@@ -121,6 +131,7 @@ async def test_twenty_calls_in_flight_end(one: Outside) -> None:
             asyncio.ensure_future(one.call("POST", "/v1/otp/verify", {"subscriber_id": sub, "code": code}))
             for sub, code in zip(subs[:6], codes[:6], strict=True)
         ]
+        await until_somebody_waits_to_commit(one)  # from here on nobody gets at the store
         path = f"/v1/otp/request/{request['request_id']}/status"
         others += [asyncio.ensure_future(one.call("GET", path)) for _ in range(5)]
         upload = Upload(one, "/v1/otp/request", {"purpose": "p" * 32})
