@@ -132,6 +132,18 @@ class Outside(Site):
             self.process.kill()
         await self.process.wait()
 
+    async def start_and_kill(self, seconds: float) -> None:
+        """Start, and SIGKILL so long after the process was there, ready or not."""
+        before = self.process
+        starting = asyncio.ensure_future(self.start())
+        for _ in range(5000):
+            if self.process is not before:
+                break
+            await asyncio.sleep(0.002)
+        await asyncio.wait([starting], timeout=seconds)
+        await self.kill()
+        await asyncio.gather(starting, return_exceptions=True)
+
     async def stop(self) -> int:
         """SIGTERM; the exit code."""
         assert self.process is not None

@@ -241,10 +241,7 @@ async def test_killed_again_and_again_while_starting(one: Outside) -> None:
     before = await one.status(request)
     await one.kill()
     for tenths in range(10):
-        starting = asyncio.ensure_future(one.start())
-        await asyncio.wait([starting], timeout=tenths / 10)
-        await one.kill()
-        await asyncio.gather(starting, return_exceptions=True)
+        await one.start_and_kill(tenths / 10)
     await one.start()
     assert await one.status(request) == before
     assert await one.verify(before["subscriber_id"], messages(one)[0]) == {"verified": True}

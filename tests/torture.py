@@ -191,10 +191,8 @@ class World:
 
     async def _kill_while_starting(self, rng: Random) -> None:
         self._load.history.lives.append(Life(now()))
-        starting = asyncio.create_task(self._load.one.start())
-        await asyncio.wait([starting], timeout=rng.uniform(0, 1))
+        await self._load.one.start_and_kill(rng.uniform(0, 1))
         await self._kill("while starting")
-        await asyncio.gather(starting, return_exceptions=True)
 
     async def _start(self) -> None:
         self._load.history.lives.append(Life(now()))
