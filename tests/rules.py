@@ -82,11 +82,30 @@ def _could_be(history: History, messages: Sequence[Message], guess: Call) -> set
     settled = [_settled_at(history, message) for message in possible]
     newest = max((at for at, done in enumerate(settled) if done < guess.begun), default=0)
     found = {(message.tag, message.digits) for message in possible[newest:]}
-    if "request_id" in guess.sent and guess.sent["request_id"] in requests:
-        found = {code for code in found if code[0] == requests[guess.sent["request_id"]].tag}
+    asked = requests.get(guess.sent.get("request_id", ""))
+    if asked is not None:
+        found = {code for code in found if code[0] == asked.tag}
     if guess.verified:
-        found = {code for code in found if code[1] == guess.sent["code"]}
-    return found
+        return {code for code in found if code[1] == guess.sent["code"]}
+    unseen = {tag for tag, since in _unseen(history, guess).items() if since <= ended}
+    return found | {(tag, "unseen") for tag in unseen if asked is None or tag == asked.tag}
+
+
+def _unseen(history: History, guess: Call) -> dict[str, float]:
+    """Codes that may live though no messenger ever heard of them, and since when: the process died at the wrong moment."""
+    subscriber = guess.sent["subscriber_id"]
+    person = history.people.get(subscriber)
+    seen = Counter(message.tag for message in history.messages)
+    found = {
+        call.tag: call.begun
+        for call in history.of("send")
+        if call.sent["subscriber_id"] == subscriber and call.status in (0, 502) and not seen[call.tag]
+    }
+    acts: dict[str, list[float]] = defaultdict(list)
+    for act in history.acts:
+        if act.person == person and act.subject in history.by_request and _asks(history, act):
+            acts[history.by_request[act.subject].tag].append(act.begun)
+    return found | {tag: min(begun) for tag, begun in acts.items() if len(begun) > seen[tag]}
 
 
 def _settled_at(history: History, message: Message) -> float:

@@ -119,6 +119,15 @@ def test_a_clean_record_breaks_nothing() -> None:
     assert broken(clean().history) == []
 
 
+def test_a_code_that_no_messenger_heard_of_explains_guesses() -> None:
+    """The process died between the attempt's commit and the call: the code lives, and has attempts of its own."""
+    story = begun()
+    story.verify("111111")
+    story.call("send", {"subscriber_id": SUB, "context": {"action": "Tlost"}}, 0)
+    story.wrong(5)
+    assert broken(story.history) == []
+
+
 # ------------------------------------------------------------------ one rule each
 
 
