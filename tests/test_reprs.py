@@ -20,7 +20,7 @@ from bot.texts import texts_for
 from config.logs import Redactor
 from config.settings import Settings, SettingsError, defaults_but, load
 from main import make_registration, make_skins, webhook_secrets
-from otp.codes import KeyRing
+from otp.codes import KeyRing, key_hash
 from otp.errors import OtpError
 from otp.model import Channel, CodeTerms, Context, Refusal
 from otp.ports import Accepted, Refused, Tx, Unknown
@@ -155,7 +155,7 @@ async def test_the_parts_of_the_service(world: World) -> None:
         world.rules,
         world.store,
     ]
-    caller = await world.service.authenticate(made.api_key)
+    caller = await world.service.authenticate(key_hash(made.api_key))
     assert caller is not None
     assert_silent(
         [*parts, made, NewKey(made.project, made.api_key), caller, world.clock], [made.api_key, *KEYS]

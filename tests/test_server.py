@@ -29,7 +29,7 @@ async def server(port: int) -> AsyncIterator[Server]:
 
     app = web.Application()
     app.router.add_post("/", count)
-    made = Server(app, drain_seconds=5)
+    made = Server(app, 5, lambda status: web.Response(status=status))
     await made.start("127.0.0.1", port)
     yield made
     await made.close()

@@ -267,7 +267,7 @@ def _is_new(load: Load, player: Player, request: Call, seen: int, shown: object)
 async def torture(folder: Path, rounds: int, seed: str, **settings: str) -> Report:
     """One world, from its first start to the check of its record."""
     made = tapcode(folder, "project", "create", "--name", "Another", "--description", "", "--json")
-    async with outside(folder, **settings) as one:
+    async with outside(folder, between=None, **settings) as one:
         relay = Relay(one.port)
         await relay.start()
         one.demo._service_url = relay.url
