@@ -38,8 +38,9 @@ run: $(STAMP)-run ## start the service with a .env or a bot token, else the sand
 test: $(STAMP)-run $(STAMP)-test ## the test suite (ARGS="..." goes to pytest)
 	@$(PY) -m pytest $(ARGS)
 
+# They mostly wait, so there are more workers than cores, and each takes the next test.
 test-slow: $(STAMP)-run $(STAMP)-test ## the tests that need minutes, kill -9 or a moved clock
-	@$(PY) -m pytest -m slow $(ARGS)
+	@$(PY) -m pytest -m slow --numprocesses=4 --dist=load $(ARGS)
 
 test-browser: $(STAMP)-run $(STAMP)-test $(STAMP)-browser ## the tests that drive Chromium ($CHROMIUM, else /usr/bin/chromium)
 	@$(PY) -m pytest -m browser -n 0 $(ARGS)

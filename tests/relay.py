@@ -46,22 +46,23 @@ class Relay:
         task = asyncio.create_task(self._pass_on(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(
+            lambda _: writer.transport.abort()
+        )  # also of one that was cancelled before it began
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there, service = await asyncio.open_connection("127.0.0.1", self._port)
         except OSError:
-            writer.transport.abort()
             return
         asked = [b""]
         up = asyncio.create_task(_copy(reader, service, lambda chunk: asked.__setitem__(0, chunk[:200])))
         try:
             await self._answers(there, writer, asked)
         finally:
+            service.transport.abort()  # first: the task may be cancelled while it waits
             up.cancel()
             await asyncio.gather(up, return_exceptions=True)
-            for one in (writer, service):
-                one.transport.abort()
 
     async def _answers(
         self, there: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: list[bytes]

@@ -16,6 +16,8 @@ import pytest
 
 from otp.codes import KeyRing
 from otp.model import CodeSeed
+from storage.migrations import load
+from storage.sqlite import MIGRATIONS
 from tests.disks import FaultyDisk, filled, guess, integrity, make_read_only, small_disk, usable, with_code
 from tests.process import free_port, outside, start, tapcode
 from tests.world import KEYS
@@ -236,7 +238,7 @@ def test_a_migration_killed_at_any_write_is_whole_at_the_next_start(tmp_path: Pa
         copy.mkdir(exist_ok=True)
         for name, content in files(database).items():
             (copy / name).write_bytes(content)
-        assert steps(copy / "tapcode.db") in (before, [1, 2, 3, 4, 5, 6, 7])
+        assert steps(copy / "tapcode.db") in (before, [step.version for step in load(MIGRATIONS)])
         again = tapcode(tmp_path, "project", "list", "--json")
         assert again.returncode == 0, again.stderr
         assert "Shop" in {project["name"] for project in json.loads(again.stdout)}

@@ -187,13 +187,14 @@ async def test_what_can_not_be_read_is_not_guessed(tmp_path: Path) -> None:
     """With read errors the answers are 503 or right, and right again afterwards."""
     async with on_a_bad_disk(tmp_path, "read") as (run, broken):
         ann, ann_id = await with_code(run)
+        code = ann.codes[-1]
         await run.kill()
         await run.start()
         with broken(run):
-            answer = await guess(run, ann_id, ann.codes[-1])
+            answer = await guess(run, ann_id, code)
             assert answer.status == 503 or answer.json == {"verified": True}
         await usable(run)
-        after = await run.verify(ann_id, ann.codes[-1])
+        after = await run.verify(ann_id, code)
         assert (after == {"verified": True}) is (answer.status == 503)
 
 
