@@ -2,17 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from otp.errors import RequestNotFound
 from otp.events import ERASE_PROJECT
-from otp.housekeeping import erase_project, expire_requests, purge
+from otp.housekeeping import BATCH, MORE_MS, SWEEP_MS, erase_project, expire_requests, purge, sweep
 from otp.model import Job, RequestStatus
+from otp.policy import HOUR_MS, UPDATE_KEYS_KEPT_MS
+from otp.ports import Tx
 from otp.projects import CONFIGURED_PROJECT
-from tests.fakes import FakeClock
-from tests.world import World
+from tests.fakes import START, FakeClock
+from tests.world import LOGIN, World
 
 KEY = "tc_live_" + "c" * 40
+SWEEP = Job("sweep", "", START, 1, "me")
+
+
+async def test_a_sweep_writes_ends_down_and_removes_what_is_over(world: World, clock: FakeClock) -> None:
+    """And comes again in five seconds."""
+    request_id = await world.request()
+    do = sweep(world.store, clock, world.courier)
+    clock.advance(minutes=15)
+    assert await do(SWEEP) == clock.now() + SWEEP_MS
+    request = await world.store.read(lambda tx: tx.request(request_id))
+    assert request is not None
+    assert (request.status, request.finished_at) == (RequestStatus.EXPIRED, clock.now())
+    clock.advance(minutes=60)
+    assert await do(SWEEP) == clock.now() + SWEEP_MS
+    assert await world.store.read(lambda tx: tx.request(request_id)) is None
+
+
+@pytest.mark.parametrize("rows,wait", [(BATCH - 1, SWEEP_MS), (BATCH, MORE_MS)])
+@pytest.mark.parametrize("what", ["ended", "removed"])
+async def test_a_sweep_goes_on_soon_while_there_is_more(
+    world: World, clock: FakeClock, what: str, rows: int, wait: int
+) -> None:
+    """A batch at a time, of requests that are over as well as of rows that go."""
+    one = (await world.service.request(world.caller, None, LOGIN)).request
+    assert await sweep(world.store, clock, world.courier)(SWEEP) == clock.now() + SWEEP_MS
+
+    async def fill(tx: Tx) -> None:
+        for number in range(rows):
+            if what == "removed":
+                await tx.first_sight(f"u{number}")
+            elif number:
+                await tx.add_request(replace(one, id=f"{number:016}", pairing_code=f"{number:08}"))
+
+    await world.store.write(fill)
+    if what == "removed":
+        await world.store.write(lambda tx: tx.finish(one.id, RequestStatus.CANCELLED))
+        clock.advance(minutes=60)
+        await world.store.write(purge)
+    clock.advance(ms=one.expires_at - one.created_at if what == "ended" else UPDATE_KEYS_KEPT_MS - HOUR_MS)
+    assert await sweep(world.store, clock, world.courier)(SWEEP) == clock.now() + wait
 
 
 async def test_a_request_that_nobody_opened_is_forgotten_sooner(world: World, clock: FakeClock) -> None:
