@@ -12,8 +12,8 @@ import pytest
 from otp.courier import Courier
 from otp.delivery import begin, claim
 from otp.errors import MessengerUnavailable, SendInProgress, StorageUnavailable
-from otp.events import Event
-from otp.model import Cause, Channel, Delivery, DeliveryState, Parcel, RequestStatus
+from otp.events import DeliverySettled, Event
+from otp.model import Cause, Channel, Delivery, DeliveryState, MessageKind, Parcel, Refusal, RequestStatus
 from otp.policy import ORPHAN_MS
 from otp.ports import Accepted, NotSent, Outcome, Store, Tx, Unknown, Work
 from tests.fakes import FakeClock
@@ -43,6 +43,13 @@ async def state_of(world: World, delivery: Delivery) -> DeliveryState:
     found = await world.store.read(lambda tx: tx.delivery(delivery.id))
     assert found is not None
     return found.state
+
+
+def heir_of(world: World) -> Courier:
+    """The courier of the next process."""
+    return Courier(
+        world.store, world.rules, world.clock, {Channel.TELEGRAM: world.telegram}, world.failures.append
+    )
 
 
 async def test_a_claim_left_behind_is_sent_at_restart(world: World) -> None:
@@ -119,7 +126,7 @@ async def test_an_outcome_that_comes_after_the_verdict_changes_nothing(
     sending = asyncio.ensure_future(world.service.send(world.caller, sub, LOGIN))
     await world.settle()
     clock.advance(seconds=60)
-    twin = Courier(world.store, world.rules, clock, {Channel.TELEGRAM: world.telegram}, world.failures.append)
+    twin = heir_of(world)
     await twin.recover()
     await twin.close(0)
     world.telegram.hold.set()
@@ -140,11 +147,9 @@ async def test_shutdown_lets_what_is_at_the_messenger_end(world: World) -> None:
     assert await sending == (300, False)
 
 
-async def test_shutdown_settles_a_waiting_send_and_leaves_a_waiting_tap(
-    world: World, clock: FakeClock
-) -> None:
-    """A caller who hears that nothing was sent gets nothing later; a tap is sent after the restart."""
-    sub = await world.subscribe()
+async def test_shutdown_leaves_a_waiting_tap_for_the_restart(world: World, clock: FakeClock) -> None:
+    """It is sent then, while there is time."""
+    await world.subscribe()
     request_id = await world.request()
     world.telegram.script = [NotSent()]
     await world.taps.open(world.update(), request_id)
@@ -153,12 +158,50 @@ async def test_shutdown_settles_a_waiting_send_and_leaves_a_waiting_tap(
     waiting = (await world.deliveries(request_id))[0]
     assert waiting.state is DeliveryState.CLAIMED
     clock.advance(seconds=2)
-    heir = Courier(world.store, world.rules, clock, {Channel.TELEGRAM: world.telegram}, world.failures.append)
+    heir = heir_of(world)
     await heir.recover(at_start=True)
     await world.settle()
     assert (await world.service.status(world.caller, request_id)).status is RequestStatus.SENT
     await heir.close(1)
-    assert sub
+
+
+async def test_shutdown_settles_a_waiting_send(world: World, clock: FakeClock) -> None:
+    """A caller who hears that nothing was sent gets nothing later."""
+    sub = await world.subscribe()
+    world.telegram.script = [NotSent()]
+    sending = asyncio.ensure_future(world.service.send(world.caller, sub, LOGIN))
+    await world.settle()
+    delivery = world.telegram.parcels[-1].delivery
+    await world.courier.close(1)
+    with pytest.raises(MessengerUnavailable):
+        await sending
+    settled = await world.store.read(lambda tx: tx.delivery(delivery.id))
+    assert settled is not None
+    assert (settled.state, settled.refusal) == (DeliveryState.REFUSED, Refusal.UNAVAILABLE)
+    clock.advance(seconds=2)
+    heir = heir_of(world)
+    await heir.recover(at_start=True)
+    await world.settle()
+    await heir.close(1)
+    assert len(world.telegram.parcels) == 2
+
+
+async def test_a_tap_whose_attempt_died_can_be_asked_for_again(world: World, clock: FakeClock) -> None:
+    """The message that offers it is noted with the verdict, so that its button acts."""
+    request_id = await world.request()
+    await world.taps.open(world.update(), request_id)
+    world.telegram.hold = asyncio.Event()
+    await world.taps.consent(world.update(), request_id)
+    await world.settle()
+    await world.courier.close(0)
+    clock.advance(ms=ORPHAN_MS)
+    heir = heir_of(world)
+    await heir.recover(at_start=True)
+    [settled] = [event for event in world.events if isinstance(event, DeliverySettled)]
+    assert settled.delivery.state is DeliveryState.UNKNOWN
+    assert settled.offer is not None
+    assert (settled.offer.kind, settled.offer.request_id) == (MessageKind.OFFER, request_id)
+    await heir.close(0)
 
 
 async def test_a_bug_while_handing_over_is_an_unknown_outcome(world: World) -> None:
