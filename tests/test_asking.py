@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from otp import pairing
-from otp.model import Context, Request, RequestStatus
+from otp.model import Cause, Context, Request, RequestStatus
 from otp.outcomes import Asked, Coming, Dead, MustUnlock, NoSuchPairing, NotYours, Unusable, WrongNumber
 from otp.policy import Policy
-from otp.ports import Store
+from otp.ports import Store, Unknown
 from otp.service import new_match
 from tests.fakes import FakeClock, SeededRandomness
 from tests.world import ANN, BOB, LOGIN, World, make_world, wrong
@@ -77,6 +79,22 @@ def test_the_numbers_are_three_two_digit_ones_of_which_one_is_right() -> None:
     assert all(900 < count < 1100 for count in places)
 
 
+def test_every_two_digit_number_is_drawn_as_often_as_any_other() -> None:
+    """Each stands behind two of the 256 bytes; the bytes left over are drawn anew."""
+
+    class Fixed(SeededRandomness):
+        def __init__(self, first: int) -> None:
+            self.left = [first, 0, 1, 2, 3]
+
+        def bytes(self, count: int) -> bytes:
+            return bytes([self.left.pop(0) for _ in range(count)])
+
+    drawn = Counter(new_match(Fixed(byte)).number for byte in range(256))
+    again = drawn.pop("10") - 2
+    assert drawn == {str(number): 2 for number in range(11, 100)}
+    assert again == 256 - 180
+
+
 async def test_the_right_number_is_the_consent(world: World) -> None:
     """Everybody sees the same three, at every look; then the code comes."""
     request = await made(world, match=True)
@@ -97,7 +115,9 @@ async def test_a_wrong_number_ends_the_request(world: World) -> None:
     assert request.match is not None
     await world.taps.open(world.update(), request.id)
     other = next(number for number in request.match.choice if number != request.match.number)
-    assert isinstance(await world.taps.choose(world.update(), request.id, other), WrongNumber)
+    lost = await world.taps.choose(world.update(), request.id, other)
+    assert isinstance(lost, WrongNumber)
+    assert (lost.project, lost.request.id) == (world.caller.project, request.id)
     got = await world.taps.choose(world.update(), request.id, request.match.number)
     assert got == Dead(Unusable.CANCELLED)
     assert await status(world, request) is RequestStatus.CANCELLED
@@ -116,6 +136,21 @@ async def test_no_other_button_goes_around_the_number(world: World) -> None:
     assert isinstance(await world.taps.unlock(world.update(), sub, request.id), Asked)
     await world.settle()
     assert len(world.telegram.parcels) == 1
+
+
+async def test_a_number_that_was_right_is_not_asked_for_again(world: World) -> None:
+    """When the code may not have arrived, "Send again" sends it."""
+    request = await made(world, match=True)
+    assert request.match is not None
+    await world.taps.open(world.update(), request.id)
+    world.telegram.script = [Unknown()]
+    got = await world.taps.choose(world.update(), request.id, request.match.number)
+    assert got == Coming(world.caller.project, Cause.CONSENT, fresh=True)
+    await world.settle()
+    assert isinstance(await world.taps.again(world.update(), request.id), Coming)
+    await world.settle()
+    assert len(world.telegram.parcels) == 2
+    assert await status(world, request) is RequestStatus.SENT
 
 
 async def test_a_locked_person_unlocks_and_then_chooses(store: Store, clock: FakeClock) -> None:

@@ -40,6 +40,8 @@ OWN = {"en": {"code": "Hi from {project}: {code}, for {minutes}.", "consent": "{
         ({"en": {"consent": "{code}"}}, "not known"),
         ({"en": {"consent": "a\u202eb"}}, "override"),
         ({"en": {"consent": "a\x07b"}}, "control"),
+        ({"en": {"consent": "a\ud800b"}}, "control"),
+        ({"en": {"consent": "x" * 501}}, "characters"),
     ],
 )
 def test_words_that_are_refused(texts: Any, told: str) -> None:
@@ -48,6 +50,13 @@ def test_words_that_are_refused(texts: Any, told: str) -> None:
         words.checked(texts)
     assert refused.value.field == "texts"
     assert told in refused.value.message
+
+
+def test_words_have_lines_and_up_to_500_characters() -> None:
+    """Both are kept as they were written."""
+    own = {"en": {"consent": "first\n\nsecond" + "x" * 487}}
+    assert len(own["en"]["consent"]) == 500
+    assert words.checked(own) == own
 
 
 def test_words_are_shown_with_what_stays_ours(any_parcel: Parcel) -> None:
@@ -70,6 +79,7 @@ def test_every_language_falls_back() -> None:
         "p", "Shop", "", True, None, words.checked({"ru": {"consent": "привет"}, "en": {"code": "{code}"}})
     )
     assert project.words("ru-RU", "consent") == "привет"
+    assert project.words("ru_RU", "consent") == "привет"
     assert project.words("ru", "code") == "{code}"
     assert project.words("de", "consent") is None
 
