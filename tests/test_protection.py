@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from otp.model import Context, Ending, RequestStatus
+from otp.codes import KeyRing
+from otp.housekeeping import purge
+from otp.model import Cause, Context, DeliveryState, Ending, Refusal, RequestStatus
 from otp.outcomes import (
     Asked,
     Cancelled,
@@ -21,7 +24,8 @@ from otp.outcomes import (
     Unwanted,
 )
 from otp.policy import Policy
-from otp.ports import Store, Unknown
+from otp.ports import NotSent, Store, Unknown
+from otp.protection import Protection
 from otp.service import Reason
 from tests.fakes import FakeClock
 from tests.world import ANN, BOB, LOGIN, World, make_world, wrong
@@ -35,6 +39,16 @@ async def with_code(world: World, context: Context | None = None) -> tuple[str, 
     await world.settle()
     delivery = world.telegram.parcels[-1].delivery
     return delivery.subscriber_id, request_id, delivery.code_id, world.telegram.codes[-1]
+
+
+async def with_an_unknown_one(world: World) -> tuple[str, str]:
+    """A pending request whose code may have arrived: (request, code id)."""
+    request_id = await world.request()
+    await world.taps.open(world.update(), request_id)
+    world.telegram.script = [Unknown()]
+    await world.taps.consent(world.update(), request_id)
+    await world.settle()
+    return request_id, world.telegram.parcels[-1].delivery.code_id
 
 
 # ------------------------------------------------------------------ send again
@@ -61,7 +75,8 @@ async def test_many_presses_at_once_are_one_message(world: World) -> None:
     _, _, code_id, _ = await with_code(world)
     world.telegram.hold = asyncio.Event()
     for _ in range(5):
-        assert isinstance(await world.protection.repeat(world.update(), code_id), Coming)
+        got = await world.protection.repeat(world.update(), code_id)
+        assert got == Coming(world.caller.project, Cause.AGAIN, fresh=False)
     await world.settle()
     world.telegram.hold.set()
     await world.settle()
@@ -73,9 +88,26 @@ async def test_a_code_that_is_over_is_not_sent_again(world: World) -> None:
     sub, _, code_id, digits = await with_code(world)
     await world.verify(sub, digits)
     got = await world.protection.repeat(world.update(), code_id)
-    assert isinstance(got, Ended)
-    assert got.ending is Ending.USED
+    assert got == Ended(world.caller.project, Ending.USED)
     assert len(world.telegram.parcels) == 1
+
+
+async def test_a_code_whose_key_is_gone_is_not_sent_again(world: World) -> None:
+    """Nobody can tell it any more."""
+    _, _, code_id, _ = await with_code(world)
+    rotated = replace(world.rules, keys=KeyRing(["another-key-" + "z" * 30]))
+    protection = Protection(world.store, rotated, world.taps)
+    assert await protection.repeat(world.update(), code_id) == Ended(world.caller.project, Ending.EXPIRED)
+
+
+async def test_a_paused_project_sends_nothing_again(world: World) -> None:
+    """The button says so; for a deleted one there is nothing to say."""
+    _, _, code_id, _ = await with_code(world)
+    project_id = world.caller.project.id
+    await world.projects.set_enabled(project_id, False)
+    assert await world.protection.repeat(world.update(), code_id) == Dead(Unusable.PAUSED)
+    await world.store.write(lambda tx: tx.delete_project(project_id))
+    assert await world.protection.repeat(world.update(), code_id) == Dead(Unusable.UNKNOWN)
 
 
 async def test_send_again_is_within_the_limit_of_taps(store: Store, clock: FakeClock) -> None:
@@ -89,11 +121,12 @@ async def test_send_again_is_within_the_limit_of_taps(store: Store, clock: FakeC
 
 
 async def test_nobody_presses_for_somebody_else(world: World) -> None:
-    """Neither sends again nor withdraws."""
+    """Neither sends again nor withdraws; nor does a button that leads nowhere."""
     sub, _, code_id, digits = await with_code(world)
     for act in (world.protection.repeat, world.protection.not_me):
         assert isinstance(await act(world.update(BOB), code_id), NotYours)
     assert isinstance(await world.protection.no_more(world.update(BOB), sub), NotYours)
+    assert isinstance(await world.protection.no_more(world.update(BOB), "none"), NotYours)
     assert isinstance(await world.protection.not_me_locked(world.update(BOB), sub, None), NotYours)
     assert (await world.verify(sub, digits)).reason is None
 
@@ -125,9 +158,9 @@ async def test_reuse_that_is_unknown_leaves_the_code_alive(world: World) -> None
 async def test_it_was_not_me_withdraws_the_code_and_tells_the_site(world: World) -> None:
     """Sent stays sent; the code is dead; the status says reported."""
     sub, request_id, code_id, digits = await with_code(world)
-    got = await world.protection.not_me(world.update(), code_id)
-    assert isinstance(got, Reported)
-    assert got.subscriber_id == sub
+    assert await world.protection.not_me(world.update(), code_id) == Reported(world.caller.project, sub)
+    got = await world.protection.repeat(world.update(), code_id)
+    assert got == Ended(world.caller.project, Ending.REPORTED)
     assert (await world.verify(sub, digits)).reason is Reason.NO_ACTIVE_CODE
     state = await world.service.status(world.caller, request_id)
     assert (state.status, state.reported) == (RequestStatus.SENT, True)
@@ -146,10 +179,56 @@ async def test_a_pending_request_is_cancelled_by_it(world: World) -> None:
     await world.settle()
     assert isinstance(await world.protection.not_me(world.update(), code_id), Reported)
     sub = world.telegram.parcels[-1].delivery.subscriber_id
-    assert isinstance(await world.protection.not_me_locked(world.update(), sub, second), Reported)
+    got = await world.protection.not_me_locked(world.update(), sub, second)
+    assert got == Reported(world.caller.project, sub)
+    code_id = world.telegram.parcels[-1].delivery.code_id
+    got = await world.protection.repeat(world.update(), code_id)
+    assert got == Ended(world.caller.project, Ending.REPORTED)
     state = await world.service.status(world.caller, second)
     assert (state.status, state.reported) == (RequestStatus.CANCELLED, True)
     assert (await world.verify(sub, world.telegram.codes[-1])).reason is Reason.NO_ACTIVE_CODE
+
+
+async def test_what_waits_for_its_next_attempt_is_withdrawn_by_it(world: World, clock: FakeClock) -> None:
+    """The code that may have arrived was asked for again: nothing is sent any more."""
+    request_id, code_id = await with_an_unknown_one(world)
+    world.telegram.script = [NotSent()]
+    await world.taps.again(world.update(), request_id)
+    await world.settle()
+    assert isinstance(await world.protection.not_me(world.update(), code_id), Reported)
+    last = (await world.deliveries(request_id))[-1]
+    assert (last.state, last.refusal) == (DeliveryState.REFUSED, Refusal.WITHDRAWN)
+    assert (await world.service.status(world.caller, request_id)).status is RequestStatus.CANCELLED
+    clock.advance(minutes=1)
+    await world.settle()
+    assert len(world.telegram.parcels) == 2
+
+
+async def test_what_is_at_the_messenger_comes_to_its_end(world: World) -> None:
+    """It can't be called back: the request stays pending until then."""
+    request_id, code_id = await with_an_unknown_one(world)
+    world.telegram.hold = asyncio.Event()
+    await world.taps.again(world.update(), request_id)
+    await world.settle()
+    assert isinstance(await world.protection.not_me(world.update(), code_id), Reported)
+    state = await world.service.status(world.caller, request_id)
+    assert (state.status, state.reported) == (RequestStatus.PENDING, True)
+    world.telegram.hold.set()
+    await world.settle()
+    assert (await world.service.status(world.caller, request_id)).status is RequestStatus.SENT
+
+
+async def test_nobody_reports_a_request_of_somebody_else(world: World) -> None:
+    """Its id behind the button of one's own lock is not enough."""
+    sub, _, _, _ = await with_code(world)
+    request_id = await world.request()
+    await world.taps.open(world.update(BOB), request_id)
+    world.telegram.script = [Unknown()]
+    await world.taps.consent(world.update(BOB), request_id)
+    await world.settle()
+    assert isinstance(await world.protection.not_me_locked(world.update(), sub, request_id), Reported)
+    state = await world.service.status(world.caller, request_id)
+    assert (state.status, state.reported) == (RequestStatus.PENDING, False)
 
 
 async def test_nothing_is_reported_by_default(world: World) -> None:
@@ -162,7 +241,7 @@ async def test_no_more_leaves_and_refuses_the_links_until_allowed_again(world: W
     """A link then gets one sentence and a button; allowing brings the question."""
     sub, _, code_id, _ = await with_code(world)
     await world.protection.not_me(world.update(), code_id)
-    assert isinstance(await world.protection.no_more(world.update(), sub), Refusing)
+    assert await world.protection.no_more(world.update(), sub) == Refusing(world.caller.project)
     request_id = await world.request()
     assert isinstance(await world.taps.open(world.update(), request_id), Unwanted)
     assert isinstance(await world.taps.open(world.update(BOB), request_id), Asked)
@@ -180,6 +259,34 @@ async def test_a_cancelled_question_offers_the_same(world: World) -> None:
     assert isinstance(await world.protection.no_more_of_request(world.update(BOB), request_id), NotYours)
     assert isinstance(await world.protection.no_more_of_request(world.update(), request_id), Refusing)
     assert isinstance(await world.taps.open(world.update(), await world.request()), Unwanted)
+
+
+async def test_no_more_from_a_cancelled_question_leaves_too(world: World) -> None:
+    """When the person had subscribed by another request meanwhile."""
+    cancelled = await world.request()
+    await world.taps.open(world.update(), cancelled)
+    sub, _, _, digits = await with_code(world)
+    await world.taps.cancel(world.update(), cancelled)
+    await world.protection.no_more_of_request(world.update(), cancelled)
+    assert (await world.verify(sub, digits)).reason is Reason.NO_ACTIVE_CODE
+    assert await world.store.read(lambda tx: tx.subscriptions(ANN)) == []
+
+
+async def test_a_question_that_is_older_than_its_request_has_dead_buttons(
+    world: World, clock: FakeClock
+) -> None:
+    """Requests are forgotten sooner than the messages about them, and projects may go."""
+    forgotten, theirs = await world.request(), await world.request(world.other)
+    for request_id in (forgotten, theirs):
+        await world.taps.open(world.update(), request_id)
+        await world.taps.cancel(world.update(), request_id)
+    await world.store.write(lambda tx: tx.delete_project(world.other.project.id))
+    for act in (world.protection.no_more_of_request, world.protection.allow):
+        assert isinstance(await act(world.update(), theirs), NotYours)
+    clock.advance(minutes=25 * 60)
+    await world.store.write(purge)
+    for act in (world.protection.no_more_of_request, world.protection.allow):
+        assert isinstance(await act(world.update(), forgotten), NotYours)
 
 
 async def test_an_old_question_takes_the_refusal_back(world: World) -> None:

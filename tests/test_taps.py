@@ -7,13 +7,24 @@ from dataclasses import replace
 
 import pytest
 
-from otp.events import DeliverySettled, SubscriberJoined, SubscriberLeft
-from otp.model import Cause, Channel, DeliveryState, Person, Refusal, RequestStatus
+from otp.codes import KeyRing
+from otp.events import DeliverySettled, SubscriberJoined, SubscriberLeft, SubscriberUnlocked
+from otp.model import (
+    Cause,
+    Channel,
+    DeliveryState,
+    Ending,
+    MessageKind,
+    Person,
+    Refusal,
+    RequestStatus,
+)
 from otp.outcomes import (
     Asked,
     Cancelled,
     Coming,
     Dead,
+    Ended,
     Hurdle,
     MustUnlock,
     NotYours,
@@ -27,6 +38,7 @@ from otp.outcomes import (
 from otp.policy import Policy
 from otp.ports import NotSent, Refused, Store, Unknown
 from otp.service import Reason
+from otp.taps import Taps
 from tests.fakes import FakeClock
 from tests.world import ANN, BOB, CAT, LOGIN, World, make_world, wrong
 
@@ -51,6 +63,12 @@ async def held_at_the_end(world: World, clock: FakeClock) -> tuple[str, asyncio.
 async def status(world: World, request_id: str) -> RequestStatus:
     """What the site sees."""
     return (await world.service.status(world.caller, request_id)).status
+
+
+async def how_it_ended(world: World, request_id: str) -> tuple[DeliveryState, Refusal | None]:
+    """The state of the only delivery of a request."""
+    [delivery] = await world.deliveries(request_id)
+    return delivery.state, delivery.refusal
 
 
 # ------------------------------------------------------------------ opening and consent
@@ -222,7 +240,7 @@ async def test_no_cancel_while_the_code_is_being_handed_over(world: World) -> No
     world.telegram.hold = asyncio.Event()
     await world.taps.consent(world.update(), request_id)
     await world.settle()
-    assert isinstance(await world.taps.cancel(world.update(), request_id), TooLate)
+    assert await world.taps.cancel(world.update(), request_id) == TooLate(world.caller.project)
     world.telegram.hold.set()
     await world.settle()
     assert await status(world, request_id) is RequestStatus.SENT
@@ -247,24 +265,30 @@ async def test_a_cancel_that_is_too_late_changes_nothing(world: World) -> None:
 
 
 async def test_cancel_kills_a_code_that_may_have_arrived(world: World) -> None:
-    """After an unknown delivery, Cancel ends request and code."""
+    """After an unknown delivery, Cancel ends request and code, and its message says which end that was."""
     request_id = await asked(world)
     world.telegram.script = [Unknown()]
     await world.taps.consent(world.update(), request_id)
     await world.settle()
     sub = world.telegram.parcels[0].delivery.subscriber_id
-    assert isinstance(await world.taps.cancel(world.update(), request_id), Cancelled)
+    got = await world.taps.cancel(world.update(), request_id)
+    assert isinstance(got, Cancelled)
+    assert (got.project, got.request.id) == (world.caller.project, request_id)
+    code_id = world.telegram.parcels[0].delivery.code_id
+    got = await world.protection.repeat(world.update(), code_id)
+    assert got == Ended(world.caller.project, Ending.WITHDRAWN)
     assert (await world.verify(sub, world.telegram.codes[0])).reason is Reason.NO_ACTIVE_CODE
     assert await status(world, request_id) is RequestStatus.CANCELLED
 
 
 async def test_cancel_withdraws_what_waits_for_its_next_attempt(world: World, clock: FakeClock) -> None:
-    """Nothing is sent afterwards."""
+    """Settled at once; nothing is sent afterwards."""
     request_id = await asked(world)
     world.telegram.script = [NotSent(60_000)]
     await world.taps.consent(world.update(), request_id)
     await world.settle()
     assert isinstance(await world.taps.cancel(world.update(), request_id), Cancelled)
+    assert await how_it_ended(world, request_id) == (DeliveryState.REFUSED, Refusal.WITHDRAWN)
     clock.advance(minutes=2)
     await world.settle()
     assert len(world.telegram.parcels) == 1
@@ -286,10 +310,13 @@ async def test_a_failed_delivery_offers_to_send_again(world: World, outcome: Unk
     for act in (world.taps.consent, world.taps.open):
         got = await act(world.update(), request_id)
         assert isinstance(got, Offered)
-        assert got.why is Hurdle.FAILED
+        assert (got.why, got.minutes, got.project) == (Hurdle.FAILED, 0, world.caller.project)
+        assert (got.request.id, got.message.kind) == (request_id, MessageKind.OFFER)
     await world.settle()
     assert len(world.telegram.parcels) == 1
-    assert isinstance(await world.taps.again(world.update(), request_id), Coming)
+    assert await world.taps.again(world.update(), request_id) == Coming(
+        world.caller.project, Cause.AGAIN, fresh=True
+    )
     await world.settle()
     assert len(world.telegram.parcels) == 2
     assert await status(world, request_id) is RequestStatus.SENT
@@ -326,6 +353,48 @@ async def test_send_again_makes_a_new_code_when_the_old_one_is_dead(world: World
     sub = world.telegram.parcels[0].delivery.subscriber_id
     assert first != second
     assert (await world.verify(sub, second, request_id=request_id)).reason is None
+
+
+async def test_send_again_repeats_no_code_that_is_not_the_requests_own(world: World) -> None:
+    """A code of `/send` took its place meanwhile: the request gets one of its own."""
+    request_id = await asked(world)
+    world.telegram.script = [Unknown()]
+    await world.taps.consent(world.update(), request_id)
+    await world.settle()
+    sub = world.telegram.parcels[0].delivery.subscriber_id
+    await world.service.send(world.caller, sub, LOGIN)
+    await world.taps.again(world.update(), request_id)
+    await world.settle()
+    assert len(set(world.telegram.codes)) == 3
+    assert (await world.verify(sub, world.telegram.codes[-1], request_id=request_id)).reason is None
+
+
+async def test_send_again_makes_a_new_code_when_the_key_of_the_old_one_is_gone(world: World) -> None:
+    """Nobody can tell the old one any more."""
+    request_id = await asked(world)
+    world.telegram.script = [Unknown()]
+    await world.taps.consent(world.update(), request_id)
+    await world.settle()
+    rotated = replace(world.rules, keys=KeyRing(["another-key-" + "z" * 30]))
+    await Taps(world.store, rotated).again(world.update(), request_id)
+    first, second = await world.deliveries(request_id)
+    assert (second.reuses, second.code_id == first.code_id) == (False, False)
+
+
+async def test_send_again_asks_who_has_left_or_never_consented(world: World) -> None:
+    """The button brings the question, and no code."""
+    request_id = await asked(world)
+    world.telegram.script = [Unknown()]
+    await world.taps.consent(world.update(), request_id)
+    await world.settle()
+    await world.taps.gone(world.update())
+    theirs = await asked(world, BOB)
+    for person, pressed in ((ANN, request_id), (BOB, theirs)):
+        got = await world.taps.again(world.update(person), pressed)
+        assert isinstance(got, Asked)
+        assert (got.project, got.request.id) == (world.caller.project, pressed)
+    await world.settle()
+    assert len(world.telegram.parcels) == 1
 
 
 async def test_a_repeated_code_that_was_used_meanwhile_does_not_revive(world: World) -> None:
@@ -455,7 +524,8 @@ async def test_leaving_kills_codes_and_coming_back_keeps_the_id(world: World) ->
     assert await world.subscribe() == sub
     assert (await world.verify(sub, code)).reason is not None
     assert sum(isinstance(event, SubscriberJoined) for event in world.events) == 2
-    assert sum(isinstance(event, SubscriberLeft) for event in world.events) == 1
+    [left] = [event.subscriber for event in world.events if isinstance(event, SubscriberLeft)]
+    assert (left.id, left.subscribed) == (sub, False)
 
 
 async def test_leaving_one_project_leaves_the_others(world: World) -> None:
@@ -494,12 +564,13 @@ async def test_an_old_question_is_a_fresh_consent_after_leaving(world: World) ->
 
 
 async def test_a_person_who_left_gets_nothing_that_waited(world: World, clock: FakeClock) -> None:
-    """A claimed message is withdrawn by leaving."""
+    """A claimed message is withdrawn by leaving, at once."""
     request_id = await asked(world)
     world.telegram.script = [NotSent()]
     await world.taps.consent(world.update(), request_id)
     await world.settle()
     await world.taps.gone(world.update())
+    assert await how_it_ended(world, request_id) == (DeliveryState.REFUSED, Refusal.WITHDRAWN)
     clock.advance(minutes=1)
     await world.settle()
     assert len(world.telegram.parcels) == 1
@@ -537,7 +608,9 @@ async def test_a_locked_person_is_asked_to_unlock_before_any_code(locked: tuple[
     got = await world.taps.open(world.update(), request_id)
     assert isinstance(got, MustUnlock)
     assert got.subscriber.wrong_guesses == 3
-    assert isinstance(await world.taps.unlock(world.update(), sub, request_id), Coming)
+    assert await world.taps.unlock(world.update(), sub, request_id) == Coming(
+        world.caller.project, Cause.UNLOCK, fresh=True
+    )
     await world.settle()
     code = world.telegram.codes[-1]
     assert (await world.verify(sub, wrong(code))).attempts_left == 2
@@ -560,10 +633,40 @@ async def test_unlock_without_a_request(locked: tuple[World, str]) -> None:
     assert isinstance(found, Subscriptions)
     assert [one.id for one, _ in found.locked] == [sub]
     before = len(world.telegram.parcels)
-    assert isinstance(await world.taps.unlock(world.update(), sub, None), Unlocked)
+    assert await world.taps.unlock(world.update(), sub, None) == Unlocked(world.caller.project)
     await world.settle()
     assert len(world.telegram.parcels) == before
+    [unlocked] = [event.subscriber for event in world.events if isinstance(event, SubscriberUnlocked)]
+    assert (unlocked.id, unlocked.locked, unlocked.wrong_guesses) == (sub, False, 0)
     assert (await world.verify(sub, "000000")).reason is Reason.NO_ACTIVE_CODE
+
+
+async def test_unlock_brings_no_code_by_a_request_that_is_not_for_it(
+    locked: tuple[World, str], clock: FakeClock
+) -> None:
+    """Of another project, run out, or after leaving: the lock opens, and that is all."""
+    world, sub = locked
+    theirs, late = await world.request(world.other), await world.request()
+    assert await world.taps.unlock(world.update(), sub, theirs) == Unlocked(world.caller.project)
+    clock.advance(minutes=15)
+    assert await world.taps.unlock(world.update(), sub, late) == Unlocked(world.caller.project)
+    await world.taps.gone(world.update())
+    ours = await world.request()
+    assert await world.taps.unlock(world.update(), sub, ours) == Unlocked(world.caller.project)
+    await world.settle()
+    assert len(world.telegram.parcels) == 1
+
+
+async def test_a_paused_project_unlocks_nobody(locked: tuple[World, str]) -> None:
+    """The button says so, and works when the pause is over."""
+    world, sub = locked
+    project_id = world.caller.project.id
+    await world.projects.set_enabled(project_id, False)
+    assert await world.taps.unlock(world.update(), sub, None) == Dead(Unusable.PAUSED)
+    await world.projects.set_enabled(project_id, True)
+    assert (await world.verify(sub, "000000")).reason is Reason.LOCKED
+    await world.store.write(lambda tx: tx.delete_project(project_id))
+    assert await world.taps.unlock(world.update(), sub, None) == Dead(Unusable.PAUSED)
 
 
 async def test_leaving_does_not_open_a_lock(locked: tuple[World, str]) -> None:
