@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 import stat
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -286,6 +287,28 @@ def test_a_file_has_one_owner(path: str) -> None:
     first.release()
     assert second.acquire()
     second.release()
+    second.release()  # what nobody holds is let go of as well
+    FileLock(path).release()
+
+
+def test_the_lock_makes_its_folder_for_the_owner_alone(tmp_path: Path) -> None:
+    """Whatever the umask allows."""
+    lock = FileLock(str(tmp_path / "a" / "b" / "t.db"))
+    before = os.umask(0)
+    try:
+        assert lock.acquire()
+    finally:
+        os.umask(before)
+    lock.release()
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "a" / "b" / "t.db.lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_where_no_lock_can_be_made_that_is_said(tmp_path: Path) -> None:
+    """With the reason that the system gives."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageUnusable, match=r"can't make the lock file .*/file/t\.db\.lock: "):
+        FileLock(str(tmp_path / "file" / "t.db")).acquire()
 
 
 def test_a_link_to_a_file_is_the_same_file(tmp_path: Path) -> None:
@@ -309,10 +332,23 @@ async def test_an_owner_is_waited_for(path: str) -> None:
     second.release()
 
 
+async def test_an_owner_that_stays_is_not_waited_for_longer_than_was_said(path: str) -> None:
+    """Nor shorter: the file is the owner's, and who waited does not have it."""
+    owner, waiting = FileLock(path), FileLock(path)
+    owner.acquire()
+    began = asyncio.get_running_loop().time()
+    assert not await waiting.acquire_within(0.3, asyncio.Event())
+    assert asyncio.get_running_loop().time() - began >= 0.25
+    owner.release()
+
+
 def test_a_socket_path_fits_into_an_address(tmp_path: Path) -> None:
     """Beside the file, or under a hash of it where that would be too long."""
     short = socket_path("/x/t.db")
     assert short == Path("/x/t.db.sock")
+    longest = "/" + "x" * (100 - len("/.sock"))
+    assert socket_path(longest) == Path(f"{longest}.sock")
+    assert socket_path(f"{longest}x").parent == Path(tempfile.gettempdir())
     long = socket_path(str(tmp_path / ("d" * 100) / "t.db"))
     assert len(os.fsencode(long)) <= 100
     assert long != socket_path(str(tmp_path / ("e" * 100) / "t.db"))

@@ -282,6 +282,7 @@ async def test_a_deleted_project_is_erased_in_batches(filled: Store, limit: int,
     assert await run(filled, "request", "B" * 16) is not None
     await run(filled, "save_project", SHOP)
     assert await run(filled, "project", "p1") == SHOP
+    assert await run(filled, "caller", key_hash("key")) is None
 
 
 # ------------------------------------------------------------------ subscribers
@@ -326,6 +327,16 @@ async def test_the_language_last_seen_is_kept(filled: Store) -> None:
     """A changed client language reaches the subscriber."""
     await run(filled, "see", ANN, "ru")
     assert await run(filled, "subscriber_by_id", "s1") == replace(SUB, language="ru")
+
+
+async def test_a_language_that_was_chosen_is_kept(filled: Store) -> None:
+    """The last choice of each person; subscribers speak it at once."""
+    assert await run(filled, "chosen_language", ANN) is None
+    for language in ("ru", "en", "ru"):
+        await run(filled, "choose_language", ANN, language)
+        assert await run(filled, "chosen_language", ANN) == language
+    assert (await run(filled, "subscriber_by_id", "s1")).language == "ru"  # type: ignore[attr-defined]
+    assert await run(filled, "chosen_language", BOB) is None
 
 
 async def test_an_update_is_new_once(filled: Store) -> None:
