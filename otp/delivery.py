@@ -388,15 +388,14 @@ async def withdraw(tx: Tx, rules: Rules, delivery: Delivery, refusal: Refusal) -
     return await _settle(tx, rules, delivery, DeliveryState.REFUSED, refusal)
 
 
-async def leave(tx: Tx, rules: Rules, sub: Subscriber) -> bool:
+async def leave(tx: Tx, rules: Rules, sub: Subscriber) -> None:
     """Unsubscribe: live codes die with it, and what was not yet attempted is withdrawn."""
     if not await tx.set_subscribed(sub.id, False):
-        return False
+        return
     await tx.kill_codes(sub.id, Ending.WITHDRAWN)
     for delivery in await tx.claimed_for(sub.id):
         await withdraw(tx, rules, delivery, Refusal.WITHDRAWN)
     tx.emit(SubscriberLeft(replace(sub, subscribed=False)))
-    return True
 
 
 async def leave_all(tx: Tx, rules: Rules, person: Person) -> None:
