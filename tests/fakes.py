@@ -8,9 +8,14 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import TypeVar
 
+from otp.errors import StorageUnavailable
+from otp.events import Event
 from otp.model import Parcel
-from otp.ports import Accepted, Outcome
+from otp.ports import Accepted, Outcome, Store, Work
+
+T = TypeVar("T")
 
 START = 1_800_000_000_000
 """When every test begins, in ms since the epoch."""
@@ -90,3 +95,26 @@ class FakeMessenger:
     def codes(self) -> list[str]:
         """The digits handed over, oldest first."""
         return [parcel.digits for parcel in self.parcels]
+
+
+class FailingStore:
+    """A store whose next writes fail."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.times = 0
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        self._store.listen(listener)
+
+    async def read(self, work: Work[T]) -> T:
+        return await self._store.read(work)
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def write(self, work: Work[T]) -> T:
+        if self.times:
+            self.times -= 1
+            raise StorageUnavailable("full")
+        return await self._store.write(work)

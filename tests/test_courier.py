@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
 
 import pytest
 
 from otp.courier import Courier
 from otp.delivery import begin, claim
 from otp.errors import MessengerUnavailable, SendInProgress, StorageUnavailable
-from otp.events import DeliverySettled, Event
+from otp.events import DeliverySettled
 from otp.model import Cause, Channel, Delivery, DeliveryState, MessageKind, Parcel, Refusal, RequestStatus
 from otp.policy import ORPHAN_MS
-from otp.ports import Accepted, NotSent, Outcome, Store, Tx, Unknown, Work
-from tests.fakes import FakeClock
+from otp.ports import Accepted, NotSent, Outcome, Store, Tx, Unknown
+from tests.fakes import FailingStore, FakeClock
 from tests.world import LOGIN, World
-
-T = TypeVar("T")
 
 
 async def claimed_by_a_dead_process(world: World, sub_id: str, *, attempting: bool) -> Delivery:
@@ -115,6 +111,19 @@ async def test_a_running_process_takes_up_what_another_one_left(world: World, cl
     await world.courier.recover()
     await world.settle()
     assert await state_of(world, left) is DeliveryState.ACCEPTED
+
+
+async def test_an_attempt_in_hand_is_nobodys_orphan(world: World, clock: FakeClock) -> None:
+    """However long it takes, the process that carries it waits for its outcome."""
+    sub = await world.subscribe()
+    world.telegram.hold = asyncio.Event()
+    sending = asyncio.ensure_future(world.service.send(world.caller, sub, LOGIN))
+    await world.settle()
+    clock.advance(ms=ORPHAN_MS)
+    await world.courier.recover()
+    assert await state_of(world, world.telegram.parcels[-1].delivery) is DeliveryState.ATTEMPTING
+    world.telegram.hold.set()
+    assert await sending == (300, False)
 
 
 async def test_an_outcome_that_comes_after_the_verdict_changes_nothing(
@@ -243,36 +252,13 @@ async def test_an_outcome_is_written_as_soon_as_the_store_takes_it(
     assert (await world.verify(sub, world.telegram.codes[-1])).reason is None
 
 
-class FailingStore:
-    """A store whose next writes fail."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.times = 0
-
-    def listen(self, listener: Callable[[Event], None]) -> None:
-        self._store.listen(listener)
-
-    async def read(self, work: Work[T]) -> T:
-        return await self._store.read(work)
-
-    async def close(self) -> None:
-        await self._store.close()
-
-    async def write(self, work: Work[T]) -> T:
-        if self.times:
-            self.times -= 1
-            raise StorageUnavailable("full")
-        return await self._store.write(work)
-
-
 async def test_a_send_that_comes_while_closing_is_not_sent_later(world: World, clock: FakeClock) -> None:
     """Its caller hears that nothing was sent: so nothing is, not even after the restart."""
     sub = await world.subscribe()
     world.courier.stop_retrying()
     with pytest.raises(MessengerUnavailable):
         await world.service.send(world.caller, sub, LOGIN)
-    heir = Courier(world.store, world.rules, clock, {Channel.TELEGRAM: world.telegram}, world.failures.append)
+    heir = heir_of(world)
     await heir.recover(at_start=True)
     await world.settle()
     assert len(world.telegram.parcels) == 1
