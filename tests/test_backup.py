@@ -14,13 +14,15 @@ import pytest
 
 from otp.delivery import begin
 from otp.errors import StorageUnusable
+from otp.housekeeping import purge
 from otp.model import DeliveryState, Ending, Parcel, Refusal
+from otp.policy import UPDATE_KEYS_KEPT_MS
 from otp.service import Reason
 from storage.backup import back_up
 from storage.sqlite import SqliteStore
 from tests.fakes import FakeClock
 from tests.test_courier import claimed_by_a_dead_process
-from tests.world import ANN, BOB, CAT, World, make_world
+from tests.world import ANN, BOB, CAT, LOGIN, World, make_world
 
 
 @pytest.fixture
@@ -163,6 +165,19 @@ async def test_a_damaged_database_makes_no_backup(tmp_path: Path, clock: FakeClo
     assert [found.name for found in tmp_path.glob("*copy*")] == []
 
 
+async def test_a_copy_with_a_reference_to_nothing_gets_no_name(tmp_path: Path, clock: FakeClock) -> None:
+    """SQLite's check of pages does not see it."""
+    path = tmp_path / "t.db"
+    await end(await make_world(await SqliteStore.open(str(path), clock), clock))
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(
+            "INSERT INTO api_keys (hash, project_id, mode, created_at) VALUES (x'00', 'nobody', 'live', 0)"
+        )
+    with pytest.raises(StorageUnusable, match="not sound"):
+        await back_up(str(path), tmp_path / "copy.db", clock)
+    assert [found.name for found in tmp_path.glob("*copy*")] == []
+
+
 async def test_revoking_all_codes_ends_what_lives_and_what_is_under_way(world: World) -> None:
     """The messages say so; people, counts and requests stay; a code that arrives later is dead on arrival."""
     ann, bob = await world.subscribe(), await world.subscribe(BOB)
@@ -179,6 +194,20 @@ async def test_revoking_all_codes_ends_what_lives_and_what_is_under_way(world: W
     assert world.rules.keys.digits(kept.seed) is None
     shown = await world.store.read(lambda tx: tx.subscriptions(ANN))
     assert [sub.id for sub, _ in shown] == [ann]
+
+
+async def test_what_was_claimed_is_refused_by_revoking(world: World, clock: FakeClock) -> None:
+    """It counts as a code that was to come; later it is removed like all that is settled. Dead codes do not count."""
+    sub = await world.subscribe()
+    clock.advance(minutes=LOGIN.ttl_minutes)
+    left = await claimed_by_a_dead_process(world, sub, attempting=False)
+    assert await world.store.write(lambda tx: tx.revoke_codes()) == 1
+    settled = await world.store.read(lambda tx: tx.delivery(left.id))
+    assert settled is not None
+    assert (settled.state, settled.refusal) == (DeliveryState.REFUSED, Refusal.UNAVAILABLE)
+    clock.advance(ms=UPDATE_KEYS_KEPT_MS)
+    await world.store.write(purge)
+    assert await world.store.read(lambda tx: tx.delivery(left.id)) is None
 
 
 async def test_the_message_of_a_revoked_code_tells_it(world: World) -> None:

@@ -87,6 +87,22 @@ async def test_a_deletion_that_was_cut_short_is_finished_by_a_job(world: World, 
     assert await erase(job) is None
 
 
+async def test_a_long_deletion_goes_on_a_moment_later(world: World, clock: FakeClock) -> None:
+    """Others get their turn between two batches."""
+    one = (await world.service.request(world.caller, None, LOGIN)).request
+
+    async def fill(tx: Tx) -> None:
+        for number in range(1, BATCH):
+            await tx.add_request(replace(one, id=f"{number:016}", pairing_code=f"{number:08}"))
+        await tx.delete_project(one.project_id)
+
+    await world.store.write(fill)
+    erase = erase_project(world.store, clock)
+    job = Job(ERASE_PROJECT, one.project_id, clock.now(), 1, "me")
+    assert await erase(job) == clock.now() + MORE_MS
+    assert await erase(job) is None
+
+
 async def test_a_deletion_plans_its_job(world: World, clock: FakeClock) -> None:
     """In the same transaction."""
     await world.projects.delete(world.other.project.id)

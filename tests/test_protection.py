@@ -134,13 +134,24 @@ async def test_nobody_presses_for_somebody_else(world: World) -> None:
 async def test_reuse_sends_the_living_code_again(world: World, clock: FakeClock) -> None:
     """The terms of the living code win; without one a new code is made."""
     sub, request_id, _, digits = await with_code(world)
-    clock.advance(minutes=1)
+    clock.advance(minutes=1, ms=1)
     seconds, reused = await world.service.send(world.caller, sub, LOGIN, reuse=True)
-    assert (seconds, reused, world.telegram.codes[-1]) == (240, True, digits)
+    assert (seconds, reused, world.telegram.codes[-1]) == (239, True, digits)
     assert (await world.verify(sub, digits, request_id=request_id)).reason is None
     seconds, reused = await world.service.send(world.caller, sub, LOGIN, reuse=True)
     assert (seconds, reused) == (300, False)
     assert world.telegram.codes[-1] != digits
+
+
+async def test_a_code_that_was_used_while_it_was_sent_again_has_no_time_left(world: World) -> None:
+    """The messenger took it, so it was sent; nobody needs it any more."""
+    sub, _, _, digits = await with_code(world)
+    world.telegram.hold = asyncio.Event()
+    sending = asyncio.ensure_future(world.service.send(world.caller, sub, LOGIN, reuse=True))
+    await world.settle()
+    assert (await world.verify(sub, digits)).reason is None
+    world.telegram.hold.set()
+    assert await sending == (0, True)
 
 
 async def test_reuse_that_is_unknown_leaves_the_code_alive(world: World) -> None:

@@ -282,7 +282,6 @@ async def test_a_deleted_project_is_erased_in_batches(filled: Store, limit: int,
     assert await run(filled, "request", "B" * 16) is not None
     await run(filled, "save_project", SHOP)
     assert await run(filled, "project", "p1") == SHOP
-    assert await run(filled, "caller", key_hash("key")) is None
 
 
 # ------------------------------------------------------------------ subscribers
