@@ -193,6 +193,12 @@ def test_what_has_not_the_form_of_one(text: str) -> None:
     assert pairing.typed(text) is None
 
 
+def test_a_word_is_no_mistyped_code() -> None:
+    """Eight letters are counted as no try; a digit makes the difference."""
+    assert pairing.is_a_word("THANKYOU")
+    assert not pairing.is_a_word("THANKY0U")
+
+
 async def test_a_pairing_code_is_as_good_as_the_link(world: World, clock: FakeClock) -> None:
     """And lives as long."""
     request = await made(world)

@@ -435,6 +435,29 @@ async def test_a_disabled_project_can_do_nothing(world: World) -> None:
     assert (await world.verify(sub, await send(world, sub))).reason is None
 
 
+@pytest.mark.parametrize("what", ["paused", "locked", "left"])
+async def test_a_send_that_was_overtaken_says_by_what(store: Store, clock: FakeClock, what: str) -> None:
+    """It waited for another attempt: the answer is as if the change had come first, and nothing is sent."""
+    world = await make_world(store, clock, Policy(guess_budget=1))
+    sub = await world.subscribe()
+    login = world.telegram.codes[-1]
+    world.telegram.script = [NotSent()]
+    sending = asyncio.ensure_future(send(world, sub, purpose="pay"))
+    await world.settle()
+    if what == "paused":
+        await world.projects.set_enabled(world.caller.project.id, False)
+    elif what == "locked":
+        await world.verify(sub, wrong(login))
+    else:
+        await world.taps.gone(world.update())
+    clock.advance(seconds=2)
+    told = {"paused": ProjectDisabled, "locked": SubscriberLocked, "left": SubscriberNotFound}
+    with pytest.raises(told[what]):
+        await sending
+    assert len(world.telegram.parcels) == 2
+    await world.courier.close(0)
+
+
 async def test_a_code_for_a_project_disabled_meanwhile_does_not_live(world: World) -> None:
     """The message was at the messenger when the project was switched off and on."""
     sub = await world.subscribe()

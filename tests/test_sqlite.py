@@ -17,7 +17,7 @@ from otp.errors import StorageUnavailable, StorageUnusable
 from otp.model import Caller, Code, Mode, Project
 from otp.ports import Tx
 from otp.service import Verdict
-from storage import open_store, sqlite_path
+from storage import open_store, remove, sqlite_path
 from storage.migrations import load
 from storage.ownership import FileLock, socket_path
 from storage.sqlite import MIGRATIONS, SqliteStore
@@ -274,6 +274,15 @@ async def test_what_waited_too_long_is_not_done_late(
     monkeypatch.undo()
     assert await store.read(lambda tx: tx.projects()) == []
     await store.close()
+
+
+def test_a_database_is_erased_with_what_lies_beside_it(tmp_path: Path) -> None:
+    """Its log and its index too, as far as they are there; nothing else."""
+    for name in ("t.db", "t.db-wal", "t.db-shm", "t.db.lock", "other.db"):
+        (tmp_path / name).touch()
+    for _ in range(2):
+        remove(str(tmp_path / "t.db"))
+        assert sorted(found.name for found in tmp_path.iterdir()) == ["other.db", "t.db.lock"]
 
 
 # ------------------------------------------------------------------ the owner
