@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from otp.breaker import Breaker, BreakerState
-from otp.delivery import Rules, begin, code_message, record, settle_orphan, withdraw
+from otp.delivery import Rules, begin, record, settle_orphan, withdraw
 from otp.errors import StorageUnavailable
 from otp.events import DeliveryClaimed, Event
 from otp.lifecycle import UNDER_WAY
@@ -182,13 +182,10 @@ class Courier:
     async def _record(self, parcel: Parcel, outcome: Outcome) -> Delivery | None:
         """Write the outcome down, with patience: what is not written within the time of an orphan becomes unknown."""
         delivery = parcel.delivery
-        message = code_message(delivery)
         until = self._clock.now() + ORPHAN_MS
         while True:
             try:
-                return await self._store.write(
-                    lambda tx: record(tx, self._rules, delivery.id, outcome, message)
-                )
+                return await self._store.write(lambda tx: record(tx, self._rules, delivery.id, outcome))
             except StorageUnavailable:
                 if self._clock.now() >= until:
                     return delivery  # still attempting, as far as anybody knows

@@ -221,9 +221,7 @@ async def _minutes_left(tx: Tx, delivery: Delivery) -> int:
 # ------------------------------------------------------------------ outcomes
 
 
-async def record(
-    tx: Tx, rules: Rules, delivery_id: str, outcome: Outcome, message: SentMessage
-) -> Delivery | None:
+async def record(tx: Tx, rules: Rules, delivery_id: str, outcome: Outcome) -> Delivery | None:
     """Write down what became of an attempt; the delivery as it is then.
 
     When somebody settled the attempt meanwhile (it took too long), their word stands.
@@ -233,8 +231,8 @@ async def record(
         return delivery
     match outcome:
         case Accepted(message_id):
-            await tx.add_message(message, message_id)
-            return await _accept(tx, rules, delivery, message)
+            await tx.add_message(_code_message(delivery), message_id)
+            return await _accept(tx, rules, delivery)
         case Unknown():
             return await _settle_unknown(tx, rules, delivery)
         case Refused(reason):
@@ -254,7 +252,7 @@ async def _try_again(tx: Tx, rules: Rules, delivery: Delivery, retry_after_ms: i
     return replace(delivery, state=DeliveryState.CLAIMED, due_at=due_at)
 
 
-async def _accept(tx: Tx, rules: Rules, delivery: Delivery, message: SentMessage) -> Delivery:
+async def _accept(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
     await _activate(tx, delivery, tx.now + delivery.terms.ttl_minutes * MINUTE_MS)
     if delivery.request_id is not None:
         request = await tx.request(delivery.request_id)
@@ -267,13 +265,13 @@ async def _accept(tx: Tx, rules: Rules, delivery: Delivery, message: SentMessage
                 delivery.subscriber_id,
             )
     # The newest message of a code is the one that lives; it is closed when the code ends, at the latest by time.
-    await tx.end_messages(delivery.code_id, Ending.REPEATED, but=message.id)
-    await tx.ensure_job(CLOSE_MESSAGE, message.id, await tx.code_end(delivery.code_id) or tx.now)
+    await tx.end_messages(delivery.code_id, Ending.REPEATED, but=delivery.id)
+    await tx.ensure_job(CLOSE_MESSAGE, delivery.id, await tx.code_end(delivery.code_id) or tx.now)
     return await _settle(tx, rules, delivery, DeliveryState.ACCEPTED, None)
 
 
-def code_message(delivery: Delivery) -> SentMessage:
-    """The row of the message that a delivery brings: what the buttons under it act by."""
+def _code_message(delivery: Delivery) -> SentMessage:
+    """The row of the message that a delivery brings, by the same id: what the buttons under it act by."""
     return SentMessage(
         delivery.id,
         delivery.person,
@@ -287,7 +285,7 @@ def code_message(delivery: Delivery) -> SentMessage:
 
 async def _settle_unknown(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
     """It may be on the screen: then its buttons must act, "It wasn't me" above all."""
-    await tx.add_message(code_message(delivery))
+    await tx.add_message(_code_message(delivery))
     attempted_at = delivery.attempted_at if delivery.attempted_at is not None else delivery.claimed_at
     await _activate(tx, delivery, attempted_at + delivery.terms.ttl_minutes * MINUTE_MS)
     return await _settle(tx, rules, delivery, DeliveryState.UNKNOWN, None)

@@ -6,6 +6,7 @@ Every store is walked through all pairs of states by the tests: a step that is n
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from otp.model import Delivery, DeliveryState, Request, RequestStatus
@@ -43,14 +44,19 @@ SPENT: Final = frozenset(
 """What counts against the send limit: what arrived, may have arrived, or still may arrive."""
 
 
-def status_at(request: Request, under_way: Delivery | None, now: int) -> RequestStatus:
+def under_way(deliveries: Iterable[Delivery]) -> Delivery | None:
+    """The one delivery of a request that is not settled, if there is one."""
+    return next((delivery for delivery in deliveries if delivery.state in UNDER_WAY), None)
+
+
+def status_at(request: Request, open_delivery: Delivery | None, now: int) -> RequestStatus:
     """What the world may be told of a request at `now`, whether or not its end was written down yet.
 
     A delivery claimed before the request's end keeps it pending until its outcome, at most 15 seconds longer.
     """
     if request.status is not RequestStatus.PENDING or now < request.expires_at:
         return request.status
-    if under_way is not None and now < request.expires_at + REQUEST_GRACE_MS:
+    if open_delivery is not None and now < request.expires_at + REQUEST_GRACE_MS:
         return RequestStatus.PENDING
     return RequestStatus.EXPIRED
 

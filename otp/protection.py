@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otp.delivery import Busy, NoRoom, Rules, TooMany, claim, finish, leave, withdraw
-from otp.lifecycle import UNDER_WAY, status_at
+from otp.lifecycle import status_at, under_way
 from otp.model import (
     Cause,
     Delivery,
@@ -107,15 +107,13 @@ class Protection:
     async def _report(self, tx: Tx, request: Request) -> None:
         """Pending becomes cancelled, unless its code is at the messenger at this moment; an end stays."""
         await tx.report(request.id)
-        deliveries = await tx.request_deliveries(request.id)
-        under_way = next((delivery for delivery in deliveries if delivery.state in UNDER_WAY), None)
-        if status_at(request, under_way, tx.now) is not RequestStatus.PENDING:
+        delivery = under_way(await tx.request_deliveries(request.id))
+        if status_at(request, delivery, tx.now) is not RequestStatus.PENDING:
             return
-        for delivery in deliveries:
-            if delivery.state is DeliveryState.CLAIMED:
-                await withdraw(tx, self._rules, delivery, Refusal.WITHDRAWN)
-            elif delivery.state in UNDER_WAY:
-                return
+        if delivery is not None and delivery.state is DeliveryState.ATTEMPTING:
+            return
+        if delivery is not None:
+            await withdraw(tx, self._rules, delivery, Refusal.WITHDRAWN)
         await finish(tx, request, RequestStatus.CANCELLED)
 
     async def no_more(self, update: Update, subscriber_id: str) -> Pressing:

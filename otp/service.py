@@ -26,7 +26,7 @@ from otp.errors import (
 )
 from otp.events import CodeVerified, RequestCreated, WrongCode
 from otp.events import SubscriberLocked as Locked
-from otp.lifecycle import REQUEST_ID, UNDER_WAY, is_forgotten, status_at
+from otp.lifecycle import REQUEST_ID, is_forgotten, status_at, under_way
 from otp.model import (
     Caller,
     Cause,
@@ -327,10 +327,7 @@ async def _under_way(tx: Tx, request: Request) -> Delivery | None:
     """The request's own delivery that keeps it pending past its end, if any."""
     if request.status is not RequestStatus.PENDING or tx.now < request.expires_at:
         return None
-    for delivery in await tx.request_deliveries(request.id):
-        if delivery.state in UNDER_WAY:
-            return delivery
-    return None
+    return under_way(await tx.request_deliveries(request.id))
 
 
 async def _seconds_left(tx: Tx, sent: Delivery) -> int:

@@ -25,7 +25,7 @@ from otp.delivery import (
     withdraw,
 )
 from otp.events import SubscriberJoined, SubscriberUnlocked
-from otp.lifecycle import REQUEST_ID, UNDER_WAY, is_forgotten, status_at
+from otp.lifecycle import REQUEST_ID, is_forgotten, status_at, under_way
 from otp.model import (
     Cause,
     Delivery,
@@ -283,9 +283,9 @@ class Taps:
             return Dead(Unusable.FOREIGN)
         if not project.enabled:
             return Dead(Unusable.PAUSED)
-        under_way = await self._under_way(tx, request)
-        status = status_at(request, under_way, tx.now)
-        late = status is RequestStatus.PENDING and tx.now >= request.expires_at and under_way is None
+        flight = await settle_orphan(tx, self._rules, under_way(await tx.request_deliveries(request.id)))
+        status = status_at(request, flight, tx.now)
+        late = status is RequestStatus.PENDING and tx.now >= request.expires_at and flight is None
         if status is RequestStatus.EXPIRED or late:
             return Dead(Unusable.EXPIRED)
         if status is RequestStatus.CANCELLED:
@@ -293,12 +293,6 @@ class Taps:
         if status is RequestStatus.SENT or request.bound_to not in (None, update.person):
             return Dead(Unusable.USED)
         return request, project
-
-    async def _under_way(self, tx: Tx, request: Request) -> Delivery | None:
-        for delivery in await tx.request_deliveries(request.id):
-            if delivery.state in UNDER_WAY:
-                return await settle_orphan(tx, self._rules, delivery)
-        return None
 
     async def _ask(self, tx: Tx, request: Request, project: Project, person: Person) -> Asked:
         message = await note_message(tx, self._rules, person, MessageKind.QUESTION, request.id)
@@ -336,7 +330,7 @@ class Taps:
         ):
             return await self._ask(tx, request, project, sub.person)
         earlier = await tx.request_deliveries(request.id)
-        if any(delivery.state in UNDER_WAY for delivery in earlier):
+        if under_way(earlier) is not None:
             return Coming(project, cause, fresh=False)
         if any(_failed(delivery) for delivery in earlier):
             return await self._offer(tx, request, project, sub.person, Hurdle.FAILED)
