@@ -348,8 +348,7 @@ async def serve(settings: Settings) -> None:
             settings, store=store, clock=clock, randomness=SystemRandomness(), mode=Mode.LIVE, skins=skins
         )
         if database:
-            groups = operator_commands(service.projects, store, clock, database)
-            groups["webhooks"] = partial(perform_webhooks, service.registration)
+            groups = operator_commands(service.projects, service.registration, store, clock, database)
             service.admin = AdminServer(socket_path(database), groups)
         try:
             await _configure_project(settings, service.projects)
@@ -471,8 +470,10 @@ async def command(settings: Settings, wanted: Mapping[str, Any]) -> Any:
         lock.release()
 
 
-def operator_commands(projects: Projects, store: Store, clock: Clock, database: str) -> dict[str, Perform]:
-    """What an operator can have done, by the command's group, with or without messengers."""
+def operator_commands(
+    projects: Projects, registration: Registration, store: Store, clock: Clock, database: str
+) -> dict[str, Perform]:
+    """What an operator can have done, by the command's group."""
     from api.admin import perform_project
     from storage.backup import back_up
 
@@ -483,12 +484,11 @@ def operator_commands(projects: Projects, store: Store, clock: Clock, database: 
     async def codes(_wanted: Mapping[str, Any]) -> Any:
         return {"revoked": await store.write(lambda tx: tx.revoke_codes())}
 
-    return {"project": partial(perform_project, projects), "backup": backup, "codes": codes}
+    async def webhooks(wanted: Mapping[str, Any]) -> Any:
+        return await registration.perform(wanted["verb"], take_over=bool(wanted.get("take_over")))
 
-
-async def perform_webhooks(registration: Registration, wanted: Mapping[str, Any]) -> Any:
-    """One `webhooks` command."""
-    return await registration.perform(wanted["verb"], take_over=bool(wanted.get("take_over")))
+    project = partial(perform_project, projects)
+    return {"project": project, "webhooks": webhooks, "backup": backup, "codes": codes}
 
 
 async def _command_here(settings: Settings, wanted: Mapping[str, Any]) -> Any:
@@ -504,9 +504,9 @@ async def _command_here(settings: Settings, wanted: Mapping[str, Any]) -> Any:
     skins = make_skins(settings) if wanted["group"] == "webhooks" else {}
     try:
         projects = Projects(store, SystemRandomness(), Mode.LIVE)
-        groups = operator_commands(projects, store, clock, sqlite_path(url) or "")
         registration = make_registration(settings, store, skins)
-        return await perform({**groups, "webhooks": partial(perform_webhooks, registration)}, wanted)
+        groups = operator_commands(projects, registration, store, clock, sqlite_path(url) or "")
+        return await perform(groups, wanted)
     finally:
         for skin in skins.values():
             await skin.close()

@@ -130,11 +130,15 @@ def refusal(randomness: Randomness) -> Callable[[int], web.Response]:
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             answer = problem("malformed_json", "This is not a valid HTTP request.")
         else:
-            answer = problem("internal_error", "The request could not be completed. It is not your fault.")
+            answer = _our_fault()
         _dress(answer, randomness.text(16), kept=False)
         return answer
 
     return refuse
+
+
+def _our_fault() -> web.Response:
+    return problem("internal_error", "The request could not be completed. It is not your fault.")
 
 
 def _dress(answer: web.StreamResponse, request_id: str, *, kept: bool) -> None:
@@ -174,7 +178,7 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         return _http_problem(error)
     except Exception as error:
         log.error("http.failed", route=_route(request), exc_info=error)
-        return problem("internal_error", "The request could not be completed. It is not your fault.")
+        return _our_fault()
 
 
 def _http_problem(error: web.HTTPException) -> web.StreamResponse:

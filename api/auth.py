@@ -69,24 +69,29 @@ class Door:
         given = request.headers.getall("Authorization", [])
         found = _BEARER.fullmatch(given[0]) if len(given) == 1 else None
         hashed = key_hash(found[1]) if found else None
-        address = one_site(client_address(request, self.limits.trusted_proxies))
-        caller = await self._caller(hashed, address)
+        caller = await self._caller(request, hashed)
         if caller is None or hashed is None or caller.mode not in self.modes:
             self._known.pop(hashed or b"", None)
-            self._refuse(request, address)
+            self._refuse(request)
         self._remember(hashed)
         if not caller.project.enabled:
             raise Problem("project_disabled", "This project is disabled.")
         self._count(request, operation, hashed)
         return caller
 
-    async def _caller(self, hashed: bytes | None, address: str) -> Caller | None:
+    async def _caller(self, request: web.Request, hashed: bytes | None) -> Caller | None:
         """Who it is; not even asked for an address that floods."""
-        if hashed is None or not (hashed in self._known or self.limits.refusals.allows(address)):
+        if hashed is None:
+            return None
+        if hashed not in self._known and not self.limits.refusals.allows(self._address(request)):
             return None
         return await self.service.authenticate(hashed)
 
-    def _refuse(self, request: web.Request, address: str) -> NoReturn:
+    def _address(self, request: web.Request) -> str:
+        return one_site(client_address(request, self.limits.trusted_proxies))
+
+    def _refuse(self, request: web.Request) -> NoReturn:
+        address = self._address(request)
         taken = self.limits.refusals.take(address)
         structlog.contextvars.bind_contextvars(client=address)
         if not taken.allowed:

@@ -65,9 +65,8 @@ class RateLimit:
         now = self._clock.now()
         self._full_at[subject] = now + owed
         self._full_at.move_to_end(subject)
-        for _ in range(
-            2
-        ):  # in front are those seen longest ago: each call clears away two whose quota is back
+        # In front are those seen longest ago: each call clears away two whose quota is back.
+        for _ in range(2):
             first = next(iter(self._full_at))
             if self._full_at[first] > now and len(self._full_at) <= self._remembered:
                 break

@@ -226,7 +226,7 @@ class Connection(web.RequestHandler):
             self._impatience = None
 
 
-class Door:
+class Listener:
     """Takes new connections, as long as there is room for them; the others wait outside.
 
     asyncio's own way would take all that wait before it asks for a single protocol, and stop for a second once no

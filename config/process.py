@@ -39,11 +39,11 @@ class Server:
         """`drain_seconds`: how long calls under way may go on after `close` began."""
         from aiohttp import web
 
-        from config.connections import Crowd, Door, most_connections
+        from config.connections import Crowd, Listener, most_connections
 
         self._runner = web.AppRunner(app, shutdown_timeout=drain_seconds)
         self._crowd = Crowd(most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
-        self._door = Door(self._crowd, self._connection)
+        self._listener = Listener(self._crowd, self._connection)
         self._refusal = refusal
         self._drain_seconds = drain_seconds
 
@@ -51,7 +51,7 @@ class Server:
         """Listen. Raises `StartError`."""
         await self._runner.setup()
         try:
-            await self._door.open(host, port, BACKLOG)
+            await self._listener.open(host, port, BACKLOG)
         except OSError as error:
             why = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
             raise StartError(f"can't listen on {host}:{port}: {why}", EXIT_PORT) from error
@@ -62,12 +62,12 @@ class Server:
 
         server = self._runner.server
         if server is None:
-            raise RuntimeError("the door was open after the end")
+            raise RuntimeError("a connection came after the end")
         return Connection(server, self._crowd, self._refusal)
 
     async def refuse_new(self) -> None:
         """Take no new connections; those that are there go on."""
-        await self._door.close()
+        await self._listener.close()
 
     async def close(self) -> None:
         """Let calls under way end, and close."""

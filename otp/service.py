@@ -168,9 +168,8 @@ class OtpService:
     async def status(self, caller: Caller, request_id: str) -> RequestState:
         """What became of a request. Raises `RequestNotFound`."""
         state, request = await self._store.read(lambda tx: _state(tx, caller, request_id))
-        if (
-            state.status is not request.status
-        ):  # what was told must be true after a restart too, whatever its clock says
+        # What was told must be true after a restart too, whatever its clock says.
+        if state.status is not request.status:
             await self._store.write(lambda tx: finish(tx, request, state.status))
         return state
 

@@ -24,7 +24,7 @@ def sqlite_path(url: str) -> str | None:
 
 def remove(path: str) -> None:
     """Erase an SQLite database that nobody has open."""
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-wal", "-shm", "-journal"):
         Path(path + suffix).unlink(missing_ok=True)
 
 

@@ -8,14 +8,12 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Final
 from urllib.parse import quote
 
 from otp.errors import StorageUnavailable, StorageUnusable
 from otp.ports import Clock
+from storage import remove
 from storage.sqlite import BUSY_MS, SqliteStore
-
-_BESIDE: Final = ("", "-wal", "-shm", "-journal")
 
 
 async def back_up(database: str, target: Path, clock: Clock) -> int:
@@ -34,13 +32,8 @@ async def back_up(database: str, target: Path, clock: Clock) -> int:
     except (sqlite3.Error, OSError, StorageUnavailable) as error:
         raise StorageUnusable(f"the backup failed: {error.__cause__ or error}") from error
     finally:
-        _remove(part)
-
-
-def _remove(part: Path) -> None:
-    for suffix in _BESIDE:
         with suppress(OSError):
-            Path(f"{part}{suffix}").unlink(missing_ok=True)
+            remove(str(part))
 
 
 async def _copy(database: str, part: Path, target: Path) -> None:

@@ -128,7 +128,7 @@ class SqliteStore:
         try:
             await connection.start()
             try:
-                await connection.call(lambda database: _prepare(database, path, load(migrations)))
+                noted = await connection.call(lambda database: _prepare(database, path, load(migrations)))
             except BaseException:
                 await connection.close()
                 await connection.ended()
@@ -136,13 +136,8 @@ class SqliteStore:
         except (sqlite3.Error, OSError, StorageUnusable) as error:
             raise StorageUnusable(f"can't use the database {path}: {_in_one_line(error)}") from error
         store = cls(connection, _Files(path), clock)
-        try:
-            noted = await store.read(lambda tx: tx.fact(CLOCK_FACT))
-        except StorageUnavailable as error:
-            await store.close()
-            raise StorageUnusable(f"can't use the database {path}: {error.__cause__ or error}") from error
         if noted is not None:
-            clock.never_before(int(noted))
+            clock.never_before(noted)
         return store
 
     async def write(self, work: Work[T]) -> T:
@@ -257,8 +252,8 @@ def _connect(path: str) -> sqlite3.Connection:
     return database
 
 
-def _prepare(database: sqlite3.Connection, path: str, known: Sequence[Migration]) -> None:
-    """Check the file and apply what is missing, all or nothing, alone."""
+def _prepare(database: sqlite3.Connection, path: str, known: Sequence[Migration]) -> int | None:
+    """Check the file and apply what is missing, all or nothing, alone; the time that was noted last."""
     if path != ":memory:" and Path(path).stat().st_size <= CHECKED_BYTES:
         found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
@@ -280,11 +275,13 @@ def _prepare(database: sqlite3.Connection, path: str, known: Sequence[Migration]
             )
         # Nobody else can own this file: leases of before belong to the dead.
         database.execute("UPDATE jobs SET lease_until = 0")
+        noted = database.execute("SELECT value FROM facts WHERE name = ?", (CLOCK_FACT,)).fetchone()
         database.execute("COMMIT")
     except BaseException:
         if database.in_transaction:
             database.execute("ROLLBACK")
         raise
+    return int(noted["value"]) if noted else None
 
 
 def _statements(script: str) -> list[str]:
