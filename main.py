@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from otp.ports import Clock, Randomness, Store
     from otp.projects import Projects
     from otp.service import OtpService
+    from storage import Reach
 
 LOCK_SECONDS: Final = 10
 DRAIN_SECONDS: Final = 20
@@ -156,6 +157,17 @@ def make_registration(settings: Settings, store: Store, skins: Mapping[Channel, 
     identities = {channel: bot_identity(settings, channel) for channel in skins}
     return Registration(
         skins, store, targets, usernames, identities=identities, automatic=settings.registers_webhooks
+    )
+
+
+def make_reach(settings: Settings) -> Reach:
+    """How the database is reached."""
+    from storage import Reach
+
+    return Reach(
+        _revealed(settings.database_direct_url),
+        settings.database_pool_size,
+        settings.database_statement_cache,
     )
 
 
@@ -331,18 +343,18 @@ async def serve(settings: Settings) -> None:
     import structlog
 
     from api.admin import AdminServer
-    from config.clock import SystemClock, SystemRandomness
+    from config.clock import SystemClock, SystemRandomness, told_clock
     from otp.model import Mode
     from storage import open_store, sqlite_path
     from storage.ownership import socket_path
 
     log = structlog.get_logger()
-    stop, clock = take_over_loop(), SystemClock()
-    url = settings.database_url.get_secret_value()
+    stop, url = take_over_loop(), settings.database_url.get_secret_value()
     database = sqlite_path(url)
+    clock = SystemClock() if database else told_clock()
     lock = await own(database, stop) if database else None
     try:
-        store = await open_store(url, clock)
+        store = await open_store(url, clock, make_reach(settings))
         skins = make_skins(settings)
         service = build_app(
             settings, store=store, clock=clock, randomness=SystemRandomness(), mode=Mode.LIVE, skins=skins
@@ -454,7 +466,9 @@ async def command(settings: Settings, wanted: Mapping[str, Any]) -> Any:
     from storage import sqlite_path
     from storage.ownership import FileLock, socket_path
 
-    database = sqlite_path(settings.database_url.get_secret_value()) or ""
+    database = sqlite_path(settings.database_url.get_secret_value())
+    if database is None:
+        return await _command_here(settings, wanted)  # nobody owns it alone
     lock = FileLock(database)
     for _ in range(LOCK_SECONDS * 10):
         with suppress(NobodyListens):
@@ -471,13 +485,15 @@ async def command(settings: Settings, wanted: Mapping[str, Any]) -> Any:
 
 
 def operator_commands(
-    projects: Projects, registration: Registration, store: Store, clock: Clock, database: str
+    projects: Projects, registration: Registration, store: Store, clock: Clock, database: str | None
 ) -> dict[str, Perform]:
     """What an operator can have done, by the command's group."""
-    from api.admin import perform_project
+    from api.admin import Refused, perform_project
     from storage.backup import back_up
 
     async def backup(wanted: Mapping[str, Any]) -> Any:
+        if database is None:
+            raise Refused("a PostgreSQL database is backed up with its own tools: pg_dump --format=custom")
         file = Path(wanted["file"])
         return {"file": str(file), "bytes": await back_up(database, file, clock), "checked": True}
 
@@ -494,18 +510,20 @@ def operator_commands(
 async def _command_here(settings: Settings, wanted: Mapping[str, Any]) -> Any:
     """Only the parts that the command needs: the `webhooks` commands alone load a messenger."""
     from api.admin import perform
-    from config.clock import SystemClock, SystemRandomness
+    from config.clock import SystemClock, SystemRandomness, told_clock
     from otp.model import Mode
     from otp.projects import Projects
     from storage import open_store, sqlite_path
 
-    clock, url = SystemClock(), settings.database_url.get_secret_value()
-    store = await open_store(url, clock)
+    url = settings.database_url.get_secret_value()
+    database = sqlite_path(url)
+    clock = SystemClock() if database else told_clock()
+    store = await open_store(url, clock, make_reach(settings))
     skins = make_skins(settings) if wanted["group"] == "webhooks" else {}
     try:
         projects = Projects(store, SystemRandomness(), Mode.LIVE)
         registration = make_registration(settings, store, skins)
-        groups = operator_commands(projects, registration, store, clock, sqlite_path(url) or "")
+        groups = operator_commands(projects, registration, store, clock, database)
         return await perform(groups, wanted)
     finally:
         for skin in skins.values():
@@ -555,6 +573,7 @@ def _run_server(real: bool, *, fetch: bool) -> int:
 
 def _run_command(given: argparse.Namespace) -> int:
     from api.admin import Refused
+    from storage import named
 
     if not confirmed(given):
         print("Nothing was deleted.", file=sys.stderr)
@@ -567,7 +586,7 @@ def _run_command(given: argparse.Namespace) -> int:
     except Refused as error:
         print(f"tapcode: {error}", file=sys.stderr)
         return 1
-    show(given, result, settings.database_url.get_secret_value())
+    show(given, result, named(settings.database_url.get_secret_value()))
     return 1 if given.command == "webhooks" and any("problem" in part for part in result.values()) else 0
 
 

@@ -30,15 +30,20 @@ class SystemClock:
     does not make anything live longer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_wall: bool = True) -> None:
+        """Without `has_wall`, only `never_before` tells the time; until it does, it is 1970."""
         self._guard = threading.Lock()
-        self._ahead = _wall_ms() - _boot_ms()
+        self._has_wall = has_wall
+        self._ahead = self._lead(_boot_ms())
+
+    def _lead(self, boot: int) -> int:
+        return _wall_ms() - boot if self._has_wall else 0
 
     def now(self) -> int:
         """Milliseconds since the epoch, UTC."""
         with self._guard:
             boot = _boot_ms()
-            self._ahead = max(self._ahead, _wall_ms() - boot)
+            self._ahead = max(self._ahead, self._lead(boot))
             return boot + self._ahead
 
     def never_before(self, at: int) -> None:
@@ -54,6 +59,11 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait in real time."""
         await asyncio.sleep(seconds)
+
+
+def told_clock() -> SystemClock:
+    """A clock that runs by itself from the times that `never_before` tells it, whatever this machine's wall clock says."""
+    return SystemClock(has_wall=False)
 
 
 class SystemRandomness:

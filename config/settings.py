@@ -89,7 +89,28 @@ def _database_url(value: SecretStr) -> SecretStr:
     url = value.get_secret_value()
     if url.startswith("sqlite:///") and url.removeprefix("sqlite:///") not in ("", ":memory:"):
         return value
-    raise ValueError("must be sqlite:///PATH (PostgreSQL is not supported by this version)")
+    if _is_postgres(url):
+        return value
+    raise ValueError("must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
+
+
+def _direct_url(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and not _is_postgres(value.get_secret_value()):
+        raise ValueError("must be postgresql://USER:PASSWORD@HOST/DATABASE")
+    return value
+
+
+def _is_postgres(url: str) -> bool:
+    try:  # the text of the error would hold the password
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return (
+        parts.scheme in ("postgresql", "postgres")
+        and bool(parts.path.strip("/"))
+        and not re.search(r"\s", url)
+    )
 
 
 def _trusted_proxies(value: str | None) -> str | None:
@@ -109,6 +130,10 @@ def _listed(value: str | None) -> list[str]:
 
 def _split(value: SecretStr | None) -> list[str]:
     return _listed(value.get_secret_value()) if value else []
+
+
+def _password(url: SecretStr | None) -> str | None:
+    return urlsplit(url.get_secret_value()).password if url is not None else None
 
 
 _LOWER = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
@@ -136,6 +161,9 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
     database_url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr("sqlite:///data/tapcode.db")
+    database_pool_size: int = Field(default=10, ge=1, le=1000)
+    database_statement_cache: int = Field(default=100, ge=0, le=10_000)
+    database_direct_url: Annotated[SecretStr | None, AfterValidator(_direct_url)] = None
     secret_keys: Annotated[SecretStr | None, AfterValidator(_secret_keys)] = None
     public_url: PublicUrl = None
 
@@ -202,8 +230,11 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> list[str]:
         """Every secret among the settings, for the log to hide."""
-        values = [getattr(self, name) for name in type(self).model_fields if name != "database_url"]
-        return [*self.keys, *(value.get_secret_value() for value in values if isinstance(value, SecretStr))]
+        named = [name for name in type(self).model_fields if not name.startswith("database_")]
+        values = [getattr(self, name) for name in named]
+        passwords = [_password(url) for url in (self.database_url, self.database_direct_url)]
+        hidden = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        return [*self.keys, *hidden, *(password for password in passwords if password)]
 
 
 def defaults_but(given: Mapping[str, Any]) -> Settings:

@@ -36,6 +36,18 @@ class RequestFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestTouched:
+    """A request changed, here or in another process."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesMissed:
+    """What changed in other processes meanwhile was not told."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryClaimed:
     """A code message is to be sent now."""
 
@@ -111,6 +123,8 @@ class SubscriberUnlocked:
 Event = (
     RequestCreated
     | RequestFinished
+    | RequestTouched
+    | ChangesMissed
     | DeliveryClaimed
     | DeliverySettled
     | CodeVerified

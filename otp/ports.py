@@ -104,7 +104,9 @@ class Messenger(Protocol):
 
 
 class Tx(Protocol):
-    """One transaction. What it returns was true at its one `now`; what it changes is there after the commit or not at all.
+    """One transaction. What it returns was true at `now`; what it changes is there after the commit or not at all.
+
+    `now` never goes back, but may go on when a lock was waited for: what is locked is judged by the time of its lock.
 
     Methods that say "guarded" change nothing and return a falsy value when the row is not in the state they name:
     the affected row is the decision.
@@ -123,7 +125,7 @@ class Tx(Protocol):
         ...
 
     async def project(self, project_id: str) -> Project | None:
-        """A project by its id."""
+        """A project by its id, kept from changing until this transaction ends."""
         ...
 
     async def projects(self) -> list[Project]:
@@ -151,6 +153,10 @@ class Tx(Protocol):
         ...
 
     # --------------------------------------------------------------- people
+
+    async def alone(self, person: Person) -> None:
+        """Whatever else this person does waits until this transaction ends."""
+        ...
 
     async def first_sight(self, update_key: str) -> bool:
         """Whether this update was never seen before; from now on it was."""
@@ -311,7 +317,7 @@ class Tx(Protocol):
         ...
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
-        """A delivery, locked against other transactions until this one ends."""
+        """A delivery, locked against other transactions until this one ends, and its request and subscriber with it."""
         ...
 
     async def under_way(self, subscriber_id: str, purpose: str) -> Delivery | None:

@@ -85,6 +85,7 @@ async def once(store: Store, update: Update, work: Work[R]) -> R | Repeated:
     async def guarded(tx: Tx) -> R | Repeated:
         if not await tx.first_sight(update.key):
             return Repeated()
+        await tx.alone(update.person)
         await tx.see(update.person, update.language)
         return await work(tx)
 

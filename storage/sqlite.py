@@ -18,6 +18,7 @@ import aiosqlite
 
 from otp.errors import StorageUnavailable, StorageUnusable
 from otp.events import Event
+from otp.model import Person
 from otp.ports import Clock, Work
 from storage.migrations import Migration, load, pending
 from storage.rows import Row
@@ -42,6 +43,7 @@ class SqliteTx(SqlTx):
     """A transaction on the connection's thread; nothing in it ever waits."""
 
     LOCKED = ""
+    SHARED = ""
     SKIP_LOCKED = ""
 
     def __init__(self, database: sqlite3.Connection, now: int) -> None:
@@ -51,6 +53,12 @@ class SqliteTx(SqlTx):
     async def rows(self, sql: str, *values: Any) -> Sequence[Row]:
         named = {str(number): value for number, value in enumerate(values, 1)}
         return cast(Sequence[Row], self._database.execute(sql, named).fetchall())
+
+    async def alone(self, person: Person) -> None:
+        pass  # as every writer is
+
+    async def _lock_around(self, delivery_id: str) -> None:
+        pass
 
 
 class _Connection(aiosqlite.Connection):

@@ -51,8 +51,10 @@ class SqlTx(ABC):
 
     LOCKED: ClassVar[str]
     """What a SELECT adds to lock its rows until the transaction ends."""
+    SHARED: ClassVar[str]
+    """The same, beside others who only want the rows to stay as they are."""
     SKIP_LOCKED: ClassVar[str]
-    """The same, passing over rows that others hold."""
+    """As `LOCKED`, passing over rows that others hold."""
 
     def __init__(self, now: int) -> None:
         self.now = now
@@ -61,6 +63,10 @@ class SqlTx(ABC):
     @abstractmethod
     async def rows(self, sql: str, *values: Any) -> Sequence[Row]:
         """Run one statement and fetch all that it returns."""
+
+    @abstractmethod
+    async def _lock_around(self, delivery_id: str) -> None:
+        """Lock what a delivery belongs to, in the order of all locks: project, request, subscriber, delivery."""
 
     async def _one(self, sql: str, *values: Any) -> Row | None:
         found = await self.rows(sql, *values)
@@ -90,14 +96,21 @@ class SqlTx(ABC):
         return Caller(rows.project(row), Mode(row["mode"])) if row else None
 
     async def project(self, project_id: str) -> Project | None:
-        row = await self._one(f"SELECT {PROJECT} FROM projects WHERE id = $1 AND deleted = 0", project_id)
+        row = await self._one(
+            f"SELECT {PROJECT} FROM projects WHERE id = $1 AND deleted = 0 {self.SHARED}", project_id
+        )
         return rows.project(row) if row else None
 
     async def projects(self) -> list[Project]:
         found = await self.rows(f"SELECT {PROJECT} FROM projects WHERE deleted = 0 ORDER BY created_at, id")
         return [rows.project(row) for row in found]
 
+    async def _lock_project(self, project_id: str) -> None:
+        """Wait for those who act for the project as it was."""
+        await self.rows(f"SELECT id FROM projects WHERE id = $1 {self.LOCKED}", project_id)
+
     async def save_project(self, project: Project) -> None:
+        await self._lock_project(project.id)
         await self.rows(
             "INSERT INTO projects (id, name, description, enabled, created_at, site_url, texts) "
             "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE "
@@ -112,6 +125,7 @@ class SqlTx(ABC):
         )
 
     async def delete_project(self, project_id: str) -> bool:
+        await self._lock_project(project_id)
         await self.rows("DELETE FROM api_keys WHERE project_id = $1", project_id)
         return await self._did(
             "UPDATE projects SET deleted = 1, enabled = 0, name = '', description = '', site_url = NULL, texts = NULL "
@@ -147,6 +161,9 @@ class SqlTx(ABC):
         )
 
     # --------------------------------------------------------------- people
+
+    @abstractmethod
+    async def alone(self, person: Person) -> None: ...
 
     async def first_sight(self, update_key: str) -> bool:
         return await self._did(
@@ -506,6 +523,7 @@ class SqlTx(ABC):
         )
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
+        await self._lock_around(delivery_id)
         row = await self._one(f"SELECT {DELIVERY} FROM deliveries WHERE id = $1 {self.LOCKED}", delivery_id)
         return rows.delivery(row) if row else None
 
@@ -653,7 +671,7 @@ class SqlTx(ABC):
 
     async def take_job(self, owner: str, lease_ms: int) -> Job | None:
         row = await self._one(
-            "UPDATE jobs SET lease_until = $2, owner = $3, attempts = attempts + 1 WHERE (kind, subject) IN "
+            "UPDATE jobs SET lease_until = $2, owner = $3, attempts = attempts + 1 WHERE (kind, subject) = "
             "(SELECT kind, subject FROM jobs WHERE due_at <= $1 AND lease_until <= $1 "
             f"ORDER BY due_at, kind, subject LIMIT 1 {self.SKIP_LOCKED}) RETURNING {JOB}",
             self.now,

@@ -8,15 +8,16 @@ import pytest
 from hypothesis import settings
 
 from otp.ports import Store
-from storage import open_store
+from storage import Reach, open_store
 from tests.fakes import FakeClock
+from tests.postgres import emptied, fresh
 from tests.world import World, make_world
 
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
-STORES = {"sqlite": "sqlite:///:memory:"}
-"""Every store that the contract holds for; a further one is one more line."""
+STORES = ("sqlite", "postgres")
+"""Every store that the contract holds for."""
 
 
 @pytest.fixture
@@ -25,10 +26,24 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture(params=list(STORES))
-async def store(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIterator[Store]:
+_databases: dict[str, str] = {}
+"""By worker: the database that its tests have one after the other."""
+
+
+async def postgres_url(worker: str) -> str:
+    """An empty database for a test of this worker."""
+    if worker in _databases:
+        await emptied(_databases[worker])
+    else:
+        _databases[worker] = await fresh(f"test_{worker}")
+    return _databases[worker]
+
+
+@pytest.fixture(params=STORES)
+async def store(request: pytest.FixtureRequest, clock: FakeClock, worker_id: str) -> AsyncIterator[Store]:
     """Each kind of store, empty."""
-    opened = await open_store(STORES[request.param], clock)
+    url = "sqlite:///:memory:" if request.param == "sqlite" else await postgres_url(worker_id)
+    opened = await open_store(url, clock, Reach(own_time=False))
     yield opened
     await opened.close()
 

@@ -95,7 +95,8 @@ async def test_settings_and_what_is_made_of_them() -> None:
         ("max_bot_token", "no token"),
         ("project_api_key", "tc_live_short-key"),
         ("telegram_webhook_secret", "short-secret"),
-        ("database_url", "postgresql://user:password-of-it@host/db"),
+        ("database_url", "mysql://user:password-of-it@host/db"),
+        ("database_direct_url", "postgresql://user:password-of-it@host:port/db"),
         ("telegram_proxy_url", "ftp://user:password-of-it@proxy"),
     ],
 )

@@ -422,3 +422,15 @@ async def test_a_connection_that_was_given_up_is_made_anew(path: str, clock: Fak
     await save(store)
     assert await store.read(lambda tx: tx.projects()) == [SHOP]
     await store.close()
+
+
+async def test_an_operation_may_await_nothing_but_its_transaction(clock: FakeClock) -> None:
+    """Awaiting anything else is a bug that is told at once."""
+    store = await SqliteStore.open(":memory:", clock)
+
+    async def work(_tx: Tx) -> None:
+        await asyncio.sleep(0)
+
+    with pytest.raises(RuntimeError, match="awaited"):
+        await store.write(work)
+    await store.close()

