@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from secrets import randbelow
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -75,7 +76,7 @@ _UNREACHED = (
     asyncpg.ReadOnlySQLTransactionError,
 )
 """The connection is of no use: another one may be, on the server that took over."""
-_TROUBLE = ("25", "53", "54", "55", "57", "58", "XX")
+_TROUBLE: Final = ("25", "53", "54", "55", "57", "58", "XX")
 """Classes of errors that are the database's, not ours: resources, limits, locks, operators, disks, damage."""
 
 
@@ -146,6 +147,10 @@ def _storable(value: Any) -> Any:
 
 class _CommitUnknownError(Exception):
     """The commit was sent, and its answer did not come."""
+
+
+_BROKEN: Final = (*_UNREACHED, _CommitUnknownError, TimeoutError)
+"""After these a connection is of unknown state."""
 
 
 class _Session(Connection):
@@ -253,7 +258,10 @@ class PostgresStore:
             await _leave(connection, error)
             raise
         finally:
-            await self._pool.release(taken)
+            with suppress(
+                *_UNREACHED
+            ):  # of a connection that is gone; it must not hide what happened to the commit
+                await self._pool.release(taken)
         self._publish(tx.events)
         self._line.announce(tx.events)
         return value
@@ -281,17 +289,13 @@ async def _commit(connection: Connection) -> None:
 
 
 async def _leave(connection: Connection, error: BaseException) -> None:
-    """Roll back what can be; a connection of unknown state is not used again."""
-    sound = isinstance(error, (asyncpg.PostgresError, Exception)) and not isinstance(
-        error, (*_UNREACHED, _CommitUnknownError, TimeoutError)
-    )
-    if not sound:
-        connection.terminate()
-        return
-    try:
-        async with asyncio.timeout(IDLE_S):
-            await connection.execute("ROLLBACK")
-    except Exception:  # noqa: BLE001  # whatever it is, the connection has to go
+    """Roll back what can be; a connection of unknown state is not used again. Never raises: `error` is what counts."""
+    with suppress(Exception):  # of a connection that is gone already
+        if isinstance(error, Exception) and not isinstance(error, _BROKEN):
+            with suppress(Exception):
+                async with asyncio.timeout(IDLE_S):
+                    await connection.execute("ROLLBACK")
+                    return
         connection.terminate()
 
 

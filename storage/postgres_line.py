@@ -75,6 +75,7 @@ class Line:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await connection.add_listener(CHANNEL, self._heard)
+            connection.add_termination_listener(lambda _: self._news.set())
             self._publish([ChangesMissed()])
             while True:
                 async with asyncio.timeout(PATIENCE_S):
@@ -90,6 +91,8 @@ class Line:
 
     async def _tell(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         self._news.clear()
+        if connection.is_closed():
+            raise ConnectionResetError
         told, self._waiting = self._waiting, []
         if told:
             await connection.execute(
