@@ -39,11 +39,15 @@ async def postgres_url(worker: str) -> str:
     return _databases[worker]
 
 
+async def store_url(kind: str, worker: str) -> str:
+    """An empty store of a kind."""
+    return "sqlite:///:memory:" if kind == "sqlite" else await postgres_url(worker)
+
+
 @pytest.fixture(params=STORES)
 async def store(request: pytest.FixtureRequest, clock: FakeClock, worker_id: str) -> AsyncIterator[Store]:
     """Each kind of store, empty."""
-    url = "sqlite:///:memory:" if request.param == "sqlite" else await postgres_url(worker_id)
-    opened = await open_store(url, clock, Reach(own_time=False))
+    opened = await open_store(await store_url(request.param, worker_id), clock, Reach(own_time=False))
     yield opened
     await opened.close()
 

@@ -14,6 +14,7 @@ from otp.errors import StorageUnavailable
 from otp.events import Event
 from otp.model import Parcel
 from otp.ports import Accepted, Outcome, Store, Work
+from storage.postgres import PostgresStore
 
 T = TypeVar("T")
 
@@ -95,6 +96,11 @@ class FakeMessenger:
     def codes(self) -> list[str]:
         """The digits handed over, oldest first."""
         return [parcel.digits for parcel in self.parcels]
+
+
+def at_rest(store: Store) -> bool:
+    """Whether a store that works in another process has nothing to do."""
+    return not isinstance(store, PostgresStore) or store.idle
 
 
 class FailingStore:

@@ -24,8 +24,8 @@ from otp.model import Mode
 from sandbox.demo import PUBLIC_URL, Demo
 from sandbox.simulator import Simulator
 from sandbox.wire import ChatMessage
-from storage import open_store
-from tests.fakes import FakeClock, SeededRandomness
+from storage import Reach, open_store
+from tests.fakes import FakeClock, SeededRandomness, at_rest
 
 Between = Callable[[Demo], Awaitable[Mapping[str, str]]]
 """What stands between a service and its messengers: given these, the settings that lead the service through it."""
@@ -184,7 +184,7 @@ class Running(Site):
                 await self.service.store.read(_nothing)
                 await asyncio.sleep(0)
                 idle = self.service.replies.idle and self.service.jobs.idle and self.answered()
-                still = still + 1 if idle else 0
+                still = still + 1 if idle and at_rest(self.service.store) else 0
 
 
 async def _nothing(_tx: object) -> None:
@@ -217,7 +217,7 @@ async def running(
             **settings,
         }
         loaded = load("cli", given)
-        store = await open_store(store_url, clock)
+        store = await open_store(store_url, clock, Reach(own_time=False))
         service = main.build_app(
             loaded,
             store=store,

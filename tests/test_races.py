@@ -13,6 +13,7 @@ import pytest
 from bot import phrases
 from otp.ports import Tx
 from sandbox.wire import Fault
+from tests.conftest import STORES, store_url
 from tests.running import Running, Someone, running
 from tests.volleys import (
     BUDGET,
@@ -35,10 +36,10 @@ WEIGHTS = (2, 6, 2, 3, 1, 2, 1, 1, 1)
 QUESTIONS = 3
 
 
-@pytest.fixture
-async def run() -> AsyncIterator[Running]:
-    """A running service."""
-    async with running(guess_budget=BUDGET) as made:
+@pytest.fixture(params=STORES)
+async def run(request: pytest.FixtureRequest, worker_id: str) -> AsyncIterator[Running]:
+    """A running service over each kind of store."""
+    async with running(await store_url(request.param, worker_id), guess_budget=BUDGET) as made:
         yield made
         assert made.demo.telegram.violations == []
         assert made.demo.max.violations == []
@@ -219,6 +220,7 @@ async def test_ten_presses_of_one_button_are_one_code(run: Running, channel: str
     assert [act for act, _, _ in code_messages(one.person)] == [0, 1]
     message = one.person.screen[-1]
     [again] = [b.value for row in message.buttons for b in row if b.value.startswith(phrases.REPEAT)]
+    one.person.sim.faults.append(Fault(method=SENDING[one.person.sim.channel], delay=1, times=1))
     await at_once([once(press, one.person, again, message.id)] * 10)
     await run.quiet()
     assert [act for act, _, _ in code_messages(one.person)] == [0, 1, 1]

@@ -17,8 +17,7 @@ from otp.projects import Projects
 from otp.protection import Protection
 from otp.service import NewRequest, OtpService, Verdict
 from otp.taps import Taps, Update
-from storage.postgres import PostgresStore
-from tests.fakes import FakeClock, FakeMessenger, SeededRandomness
+from tests.fakes import FakeClock, FakeMessenger, SeededRandomness, at_rest
 
 KEYS = ("first-key-" + "x" * 30, "second-key-" + "y" * 30)
 ANN = Person(Channel.TELEGRAM, 7001)
@@ -58,10 +57,10 @@ class World:
         """Until the courier has nothing in hand that does not wait for the clock or the messenger."""
         quiet = 0
         while quiet < QUIET:
-            busy = isinstance(self.store, PostgresStore) and not self.store.idle
+            busy = not at_rest(self.store)
             quiet = 0 if busy else quiet + 1
-            await asyncio.sleep(0.001 if busy else 0)  # another process works meanwhile
-            if quiet % 5 == 0 and not isinstance(self.store, PostgresStore):
+            await asyncio.sleep(0.001 if busy else 0)
+            if quiet % (QUIET // 5) == 0:
                 await self.store.read(_nothing)
 
     async def request(
