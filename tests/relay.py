@@ -21,11 +21,12 @@ class Trap:
 class Relay:
     """Passes bytes on, both ways. An answer whose trap strikes `before` is lost: its connection is dropped."""
 
-    def __init__(self, port: int) -> None:
-        """`port`: where the service listens."""
+    def __init__(self, *ports: int) -> None:
+        """`ports`: where the service listens; with several, each connection goes to the next that takes it."""
         self.trap: Trap | None = None
         self.url = ""
-        self._port = port
+        self.ports = list(ports)
+        self._turn = 0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -51,9 +52,14 @@ class Relay:
         )  # also of one that was cancelled before it began
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            there, service = await asyncio.open_connection("127.0.0.1", self._port)
-        except OSError:
+        for _ in self.ports:
+            self._turn += 1
+            with suppress(OSError):
+                there, service = await asyncio.open_connection(
+                    "127.0.0.1", self.ports[self._turn % len(self.ports)]
+                )
+                break
+        else:
             return
         asked = [b""]
         up = asyncio.create_task(_copy(reader, service, lambda chunk: asked.__setitem__(0, chunk[:200])))

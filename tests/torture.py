@@ -148,7 +148,7 @@ class World:
 
     async def rounds(self, count: int) -> None:
         """Load, kill and restart."""
-        workers = [asyncio.create_task(self._work(Random(f"{self._seed}:{n}"))) for n in range(WORKERS)]  # noqa: S311
+        workers = [asyncio.create_task(work(self._load, Random(f"{self._seed}:{n}"))) for n in range(WORKERS)]  # noqa: S311
         try:
             for number in range(count):
                 rng = Random(f"{self._seed}:round:{number}")  # noqa: S311
@@ -169,11 +169,6 @@ class World:
         for one in ended:
             if isinstance(one, BaseException):
                 raise one
-
-    async def _work(self, rng: Random) -> None:
-        while not self._load.stopping:
-            await self._load.up.wait()
-            await rng.choice(DOINGS)(self._load, rng)
 
     async def _kill(self, how: str) -> None:
         self._load.up.clear()
@@ -201,23 +196,34 @@ class World:
 
     async def finish(self) -> None:
         """Everybody finishes what they began; nobody may be left without a way. Then everything is tried once more."""
-        load = self._load
-        died = max((life.ended or 0 for life in load.history.lives), default=0)
+        died = max((life.ended or 0 for life in self._load.history.lives), default=0)
         await asyncio.sleep(max(0, died / 1000 + ORPHAN_SECONDS - now() / 1000))
-        gate = asyncio.Semaphore(6)
-        requests = [one for one in load.history.of("request") if one.status == 200]
+        await finish(self._load, self._seed)
 
-        async def one_by_one(request: Call) -> None:
-            async with gate:
-                if not await _finished(load, request):
-                    load.history.stuck.append(request.tag)
 
-        await asyncio.gather(*map(one_by_one, requests))
-        await load.one.quiet()
-        for request in requests:
-            await load.status(request.answer["request_id"])
-        for _ in range(60):
-            await torture_load.tries_old(load, Random(f"{self._seed}:end:{_}"))  # noqa: S311
+async def work(load: Load, rng: Random) -> None:
+    """What one of many does, until everybody stops."""
+    while not load.stopping:
+        await load.up.wait()
+        await rng.choice(DOINGS)(load, rng)
+
+
+async def finish(load: Load, seed: str) -> None:
+    """Everybody finishes what they began; nobody may be left without a way. Then everything is tried once more."""
+    gate = asyncio.Semaphore(6)
+    requests = [one for one in load.history.of("request") if one.status == 200]
+
+    async def one_by_one(request: Call) -> None:
+        async with gate:
+            if not await _finished(load, request):
+                load.history.stuck.append(request.tag)
+
+    await asyncio.gather(*map(one_by_one, requests))
+    await load.one.quiet()
+    for request in requests:
+        await load.status(request.answer["request_id"])
+    for number in range(60):
+        await torture_load.tries_old(load, Random(f"{seed}:end:{number}"))  # noqa: S311
 
 
 async def _finished(load: Load, request: Call) -> bool:
