@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -81,7 +82,13 @@ class Fleet:
 
     async def restart_database(self) -> None:
         """It is shut down at once, as in a crash, and comes again."""
-        os.kill(self.server.get_pid(), signal.SIGQUIT)
+        pid = self.server.get_pid()
+        os.kill(pid, signal.SIGQUIT)
+        while Path(f"/proc/{pid}").exists():  # noqa: ASYNC110  # it is not our child
+            await asyncio.sleep(0.05)
+        with suppress(subprocess.CalledProcessError):  # its children may still go
+            await asyncio.to_thread(self.server.ensure_postgres_running)
+            return
         await asyncio.sleep(1)
         await asyncio.to_thread(self.server.ensure_postgres_running)
 
