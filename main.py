@@ -76,11 +76,13 @@ class Service:
     skins: Mapping[Channel, Skin]
     fetchers: Sequence[Fetcher]
     admin: AdminServer | None = None
+    alone: bool = True
+    """Whether nobody else works on the store: what was claimed before can be in no other hands."""
 
     async def begin(self) -> None:
         """Take up what was left, and start the background work."""
         await self.registration.recall()
-        await self.courier.recover(at_start=True)
+        await self.courier.recover(at_start=self.alone)
         now = self.clock.now()
         await self.jobs.start({"sweep": now, **{f"check:{channel}": now for channel in self.skins}})
         for fetcher in self.fetchers:
@@ -359,6 +361,7 @@ async def serve(settings: Settings) -> None:
         service = build_app(
             settings, store=store, clock=clock, randomness=SystemRandomness(), mode=Mode.LIVE, skins=skins
         )
+        service.alone = database is not None
         if database:
             groups = operator_commands(service.projects, service.registration, store, clock, database)
             service.admin = AdminServer(socket_path(database), groups)

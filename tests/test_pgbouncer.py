@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -35,7 +34,7 @@ async def behind(tmp_path: Path, worker_id: str) -> AsyncIterator[tuple[str, str
     direct = await postgres_url(worker_id)
     parts = urlsplit(direct)
     folder = parse_qs(parts.query).get("host", [""])[0]
-    host = unquote(folder) or parts.hostname
+    host = unquote(folder) or parts.hostname or ""
     port, name = free_port(), parts.path.strip("/")
     (tmp_path / "users.txt").write_text('"postgres" ""\n')
     (tmp_path / "pgbouncer.ini").write_text(
@@ -51,19 +50,19 @@ async def behind(tmp_path: Path, worker_id: str) -> AsyncIterator[tuple[str, str
         command += ["-u", Path(host).owner() if folder else "nobody"]
     url = f"postgresql://postgres@127.0.0.1:{port}/{name}?sslmode=disable"
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
     try:
         for _ in range(200):
             try:
                 await (await asyncpg.connect(url, statement_cache_size=0)).close()
                 break
             except (OSError, asyncpg.PostgresError):
-                assert process.poll() is None, (tmp_path / "log").read_text()
+                assert process.returncode is None, (tmp_path / "log").read_text()
                 await asyncio.sleep(0.02)
         yield url, direct
     finally:
         process.terminate()
-        process.wait()
+        await process.wait()
 
 
 async def test_everything_works_behind_a_pooler(behind: tuple[str, str], clock: FakeClock) -> None:
