@@ -48,6 +48,14 @@ class ChangesMissed:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestReported:
+    """The person said of a request that it was not them."""
+
+    request_id: str
+    project_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryClaimed:
     """A code message is to be sent now."""
 
@@ -125,6 +133,7 @@ Event = (
     | RequestFinished
     | RequestTouched
     | ChangesMissed
+    | RequestReported
     | DeliveryClaimed
     | DeliverySettled
     | CodeVerified

@@ -61,6 +61,11 @@ def status_at(request: Request, open_delivery: Delivery | None, now: int) -> Req
     return RequestStatus.EXPIRED
 
 
+def turns_at(request: Request, now: int) -> int:
+    """When a request that is pending at `now` may expire: at its end, or when a delivery under way kept it too long."""
+    return request.expires_at if now < request.expires_at else request.expires_at + REQUEST_GRACE_MS
+
+
 def is_forgotten(request: Request, now: int) -> bool:
     """Whether a request ended so long ago that it is not readable any more."""
     ended_at = request.finished_at if request.finished_at is not None else request.expires_at

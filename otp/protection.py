@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from otp.delivery import Busy, NoRoom, Rules, TooMany, claim, finish, leave, withdraw
+from otp.events import RequestReported
 from otp.lifecycle import status_at, under_way
 from otp.model import (
     Cause,
@@ -107,6 +108,7 @@ class Protection:
     async def _report(self, tx: Tx, request: Request) -> None:
         """Pending becomes cancelled, unless its code is at the messenger at this moment; an end stays."""
         await tx.report(request.id)
+        tx.emit(RequestReported(request.id, request.project_id))
         delivery = under_way(await tx.request_deliveries(request.id))
         if status_at(request, delivery, tx.now) is not RequestStatus.PENDING:
             return

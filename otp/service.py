@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -26,7 +26,7 @@ from otp.errors import (
 )
 from otp.events import CodeVerified, RequestCreated, WrongCode
 from otp.events import SubscriberLocked as Locked
-from otp.lifecycle import REQUEST_ID, is_forgotten, status_at, under_way
+from otp.lifecycle import REQUEST_ID, is_forgotten, status_at, turns_at, under_way
 from otp.model import (
     Caller,
     Cause,
@@ -94,6 +94,8 @@ class RequestState:
     subscriber_id: str | None
     channel: Channel | None
     reported: bool
+    lasts_ms: int | None = field(default=None, compare=False)
+    """Until it may be another one by time alone; None when time changes it no more."""
 
 
 BotNames = Callable[[], dict[Channel, str | None]]
@@ -317,6 +319,8 @@ async def _state(tx: Tx, caller: Caller, request_id: str) -> tuple[RequestState,
     if request is None:
         raise RequestNotFound("There is no request with this id.")
     status = status_at(request, await _under_way(tx, request), tx.now)
+    if status is RequestStatus.PENDING:
+        return RequestState(status, None, None, request.reported, turns_at(request, tx.now) - tx.now), request
     if status is not RequestStatus.SENT or request.bound_to is None:
         return RequestState(status, None, None, request.reported), request
     return RequestState(status, request.subscriber_id, request.bound_to.channel, request.reported), request
