@@ -24,6 +24,7 @@ from config.process import (
     EXIT_STORE,
     Server,
     StartError,
+    most_waiters,
     raise_file_limit,
     take_over_loop,
 )
@@ -35,19 +36,21 @@ if TYPE_CHECKING:
 
     from api.admin import AdminServer, Perform
     from api.app import Api, Health
+    from bot.dialog import Dialog
     from bot.fetching import Fetcher
     from bot.messenger import Skin
     from bot.registration import Registration
     from bot.replies import Replies
     from config.connections import Refusal
     from otp.courier import Courier
+    from otp.delivery import Rules
     from otp.events import Event
-    from otp.jobs import JobRunner
+    from otp.jobs import Handler, JobRunner
     from otp.model import Channel, Mode
     from otp.policy import Policy
     from otp.ports import Clock, Randomness, Store
     from otp.projects import Projects
-    from otp.service import OtpService
+    from otp.waiting import Waiters
     from storage import Reach
 
 LOCK_SECONDS: Final = 10
@@ -70,6 +73,7 @@ class Service:
     courier: Courier
     replies: Replies
     jobs: JobRunner
+    waiters: Waiters
     registration: Registration
     health: Health
     projects: Projects
@@ -90,8 +94,14 @@ class Service:
         if self.admin is not None:
             await self.admin.start()
 
+    def wind_down(self) -> None:
+        """Begin nothing more, and wait for nothing that may be far away: the end is near."""
+        self.courier.stop_retrying()
+        self.waiters.end()
+
     async def end(self) -> None:
         """Stop the background work and let go of everything."""
+        await self.waiters.close()
         if self.admin is not None:
             await self.admin.close()
         for fetcher in self.fetchers:
@@ -186,18 +196,20 @@ def make_policy(settings: Settings) -> Policy:
     return chosen.strict() if settings.profile == "strict" else chosen
 
 
-def make_api(settings: Settings, service: OtpService, clock: Clock, mode: Mode) -> Api:
+def make_api(settings: Settings, waiters: Waiters, clock: Clock, mode: Mode) -> Api:
     """The API, with the operator's limits in front of it."""
     from api.app import Api
     from api.auth import Door, Limits
+    from api.limits import Seats
 
     limits = Limits.per_minute(
         clock,
         requests=settings.requests_per_minute,
         status_reads=settings.status_reads_per_minute,
+        seats=Seats(settings.waiters_per_key, most_waiters()),
         trusted_proxies=settings.proxies,
     )
-    return Api(service, Door(service, {mode}, limits), VERSION)
+    return Api(waiters, Door(waiters.service, {mode}, limits), VERSION)
 
 
 def build_app(
@@ -214,7 +226,6 @@ def build_app(
 
     from api.app import Health, frame, refusal
     from api.bodies import read_limited
-    from bot.background import check_channel, close_message, tell_locked
     from bot.dialog import Dialog
     from bot.fetching import Fetcher
     from bot.replies import CodeMessenger, Replies, ReplyLimit
@@ -223,13 +234,13 @@ def build_app(
     from otp.codes import KeyRing
     from otp.courier import Courier
     from otp.delivery import Rules
-    from otp.events import CLOSE_MESSAGE, ERASE_PROJECT, TELL_LOCKED, DeliverySettled
-    from otp.housekeeping import erase_project, sweep
+    from otp.events import DeliverySettled
     from otp.jobs import JobRunner
     from otp.projects import Projects
     from otp.protection import Protection
     from otp.service import OtpService
     from otp.taps import Taps
+    from otp.waiting import Waiters
 
     rules = Rules(make_policy(settings), KeyRing(settings.keys), randomness)
     registration = make_registration(settings, store, skins)
@@ -239,25 +250,21 @@ def build_app(
     replies = Replies(skins, store, limit, _failed)
     dialog = Dialog(taps, Protection(store, rules, taps), randomness, limit.allows)
     health = Health(store, lambda: _readiness(settings, registration, courier))
-    handlers = {
-        "sweep": sweep(store, clock, courier),
-        CLOSE_MESSAGE: close_message(store, clock, skins),
-        ERASE_PROJECT: erase_project(store, clock),
-        TELL_LOCKED: tell_locked(store, rules, dialog, replies),
-        **{f"check:{channel}": check_channel(registration, clock, channel) for channel in skins},
-    }
+    handlers = _handlers(store, clock, rules, courier, dialog, replies, registration, skins)
     jobs = JobRunner(store, clock, randomness.text(12), handlers, _failed)
+
+    waiters = Waiters(OtpService(store, rules, courier, registration.names), store, clock, _failed)
 
     def offer(event: Event) -> None:
         if isinstance(event, DeliverySettled):
             replies.give(dialog.after_delivery(event))
 
-    for listener in (courier.on_event, jobs.on_event, offer, log_event):
+    for listener in (waiters.on_event, courier.on_event, jobs.on_event, offer, log_event):
         store.listen(listener)
     infos = registration.channels if settings.public_url is None else {}
     fetchers = [Fetcher(skins[one], dialog, replies, store, clock, infos[one], _failed) for one in infos]
     hooks = WebhookRoutes(skins, _hook_secrets(settings, skins), dialog, replies, read_limited)
-    api = make_api(settings, OtpService(store, rules, courier, registration.names), clock, mode)
+    api = make_api(settings, waiters, clock, mode)
     app = web.Application(middlewares=[frame(randomness)])
     app.add_routes([*api.routes(), *health.routes(), *hooks.routes()])
     return Service(
@@ -268,12 +275,37 @@ def build_app(
         courier,
         replies,
         jobs,
+        waiters,
         registration,
         health,
         Projects(store, randomness, mode),
         skins,
         fetchers,
     )
+
+
+def _handlers(
+    store: Store,
+    clock: Clock,
+    rules: Rules,
+    courier: Courier,
+    dialog: Dialog,
+    replies: Replies,
+    registration: Registration,
+    skins: Mapping[Channel, Skin],
+) -> dict[str, Handler]:
+    """What does which job."""
+    from bot.background import check_channel, close_message, tell_locked
+    from otp.events import CLOSE_MESSAGE, ERASE_PROJECT, TELL_LOCKED
+    from otp.housekeeping import erase_project, sweep
+
+    return {
+        "sweep": sweep(store, clock, courier),
+        CLOSE_MESSAGE: close_message(store, clock, skins),
+        ERASE_PROJECT: erase_project(store, clock),
+        TELL_LOCKED: tell_locked(store, rules, dialog, replies),
+        **{f"check:{channel}": check_channel(registration, clock, channel) for channel in skins},
+    }
 
 
 def _hook_secrets(settings: Settings, skins: Mapping[Channel, Skin]) -> dict[Channel, list[str]]:
@@ -323,7 +355,7 @@ async def listen(
         service.health.draining = True
         await server.refuse_new()
     finally:
-        service.courier.stop_retrying()
+        service.wind_down()
         await server.close()
 
 

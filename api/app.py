@@ -14,26 +14,31 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from api import openapi
-from api.auth import RATE, Door
+from api.answers import REQUEST_ID, dress, dress_as, json_answer
+from api.auth import Door
 from api.bodies import InvalidFields, json_object, validated
 from api.operations import OPERATIONS, Operation
 from api.problems import Problem, of_error, problem
+from api.status import StatusCalls
 from otp.errors import OtpError, StorageUnavailable
 from otp.ports import Randomness, Store
-from otp.service import OtpService
+from otp.waiting import Waiters
 
 log = structlog.get_logger()
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+GONE: Final = 499
+"""What the log says, as others do, of a caller that went away before its answer."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Api:
-    """The API over one service."""
+    """The API over one service, and over those who wait for it."""
 
-    def __init__(self, service: OtpService, door: Door, version: str) -> None:
-        self._service = service
+    def __init__(self, waiters: Waiters, door: Door, version: str) -> None:
+        self._service = waiters.service
         self._door = door
+        self._status = StatusCalls(waiters, door)
         self._document = json.dumps(openapi.document(version), ensure_ascii=False).encode()
 
     def routes(self) -> list[web.RouteDef]:
@@ -47,11 +52,10 @@ class Api:
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = await self._door.admit(request, operation)
             structlog.contextvars.bind_contextvars(project=caller.project.id)
-            subject: Any = request.match_info.get("request_id")
-            if operation.body is not None:
-                data = await json_object(request, optional=operation.body_optional)
-                subject = validated(operation.body, data)
-            return _json(await operation.run(self._service, caller, subject))
+            if operation.run is None or operation.body is None:
+                return await self._status.answer(request, caller, request.match_info["request_id"])
+            data = await json_object(request, optional=operation.body_optional)
+            return json_answer(await operation.run(self._service, caller, validated(operation.body, data)))
 
         return handle
 
@@ -74,7 +78,7 @@ class Health:
         return [web.get("/healthz", self._alive), web.get("/readyz", self._ready)]
 
     async def _alive(self, _request: web.Request) -> web.StreamResponse:
-        return _json({"status": "ok"})
+        return json_answer({"status": "ok"})
 
     async def _ready(self, _request: web.Request) -> web.StreamResponse:
         store, told = "ok", {}
@@ -90,13 +94,7 @@ class Health:
             "draining": self.draining,
             **self._channels(),
         }
-        return _json(body, status=200 if ready else 503)
-
-
-def _json(body: Mapping[str, Any], status: int = 200) -> web.Response:
-    return web.Response(
-        status=status, body=json.dumps(body).encode() + b"\n", content_type="application/json"
-    )
+        return json_answer(body, status=200 if ready else 503)
 
 
 def frame(randomness: Randomness) -> Middleware:
@@ -105,19 +103,22 @@ def frame(randomness: Randomness) -> Middleware:
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = perf_counter()
-        request_id = _request_id(request, randomness)
+        request[REQUEST_ID] = _request_id(request, randomness)
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
-        answer = await _answered(request, handler)
-        answer.headers.update(request.get(RATE, {}))
-        _dress(answer, request_id, kept=not request.path.startswith("/v1"))
-        log.info(
-            "http.request",
-            method=request.method,
-            route=_route(request),
-            status=answer.status,
-            ms=round((perf_counter() - started) * 1000, 1),
-        )
+        structlog.contextvars.bind_contextvars(request_id=request[REQUEST_ID])
+        status = GONE
+        try:
+            answer = await _answered(request, handler)
+            status = answer.status
+        finally:
+            log.info(
+                "http.request",
+                method=request.method,
+                route=_route(request),
+                status=status,
+                ms=round((perf_counter() - started) * 1000, 1),
+            )
+        dress(answer, request)
         return answer
 
     return around
@@ -131,7 +132,7 @@ def refusal(randomness: Randomness) -> Callable[[int], web.Response]:
             answer = problem("malformed_json", "This is not a valid HTTP request.")
         else:
             answer = _our_fault()
-        _dress(answer, randomness.text(16), kept=False)
+        dress_as(answer, randomness.text(16), kept=False)
         return answer
 
     return refuse
@@ -139,15 +140,6 @@ def refusal(randomness: Randomness) -> Callable[[int], web.Response]:
 
 def _our_fault() -> web.Response:
     return problem("internal_error", "The request could not be completed. It is not your fault.")
-
-
-def _dress(answer: web.StreamResponse, request_id: str, *, kept: bool) -> None:
-    """The headers that every answer has; one that is not `kept` must stay in no cache."""
-    answer.headers["X-Request-Id"] = request_id
-    if not kept:
-        answer.headers["Cache-Control"] = "no-store"
-    answer.headers["X-Content-Type-Options"] = "nosniff"
-    answer.headers["Server"] = "tapcode"
 
 
 def _request_id(request: web.Request, randomness: Randomness) -> str:

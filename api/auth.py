@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
@@ -12,7 +13,8 @@ import structlog
 from aiohttp import web
 
 from api.addresses import Network, client_address, one_site
-from api.limits import RateLimit, Taken
+from api.answers import RATE
+from api.limits import RateLimit, Seats, Taken
 from api.operations import Operation
 from api.problems import Problem
 from otp.codes import key_hash
@@ -25,8 +27,10 @@ _BEARER: Final = re.compile(r"bearer (tc_(live|test)_[A-Za-z0-9_-]{32,200})", re
 REFUSED_PER_MINUTE: Final = 3_000
 """Calls without a valid key from one address, before its keys are no longer even looked up."""
 _KNOWN_KEYS: Final = 10_000
-RATE: Final = web.RequestKey("rate", dict)
-"""The fields that tell a caller about its limits, whatever the answer will be."""
+SEAT_SECONDS: Final = 5
+"""After this another try to wait makes sense: all waits end, most of them soon."""
+KEY_HASH: Final = web.RequestKey("key_hash", bytes)
+"""By which key a caller came in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +43,26 @@ class Limits:
     """Status reads of a request."""
     refusals: RateLimit
     """Calls without a valid key from an address."""
+    seats: Seats
+    """Those who wait for a change."""
     trusted_proxies: Sequence[Network] = ()
 
     @classmethod
     def per_minute(
-        cls, clock: Clock, *, requests: int, status_reads: int, trusted_proxies: Sequence[Network] = ()
+        cls,
+        clock: Clock,
+        *,
+        requests: int,
+        status_reads: int,
+        seats: Seats,
+        trusted_proxies: Sequence[Network] = (),
     ) -> Limits:
         """The operator's limits."""
         return cls(
             RateLimit("requests", requests, clock),
             RateLimit("status_reads", status_reads, clock),
             RateLimit("refused", REFUSED_PER_MINUTE, clock),
+            seats,
             trusted_proxies,
         )
 
@@ -77,7 +90,24 @@ class Door:
         if not caller.project.enabled:
             raise Problem("project_disabled", "This project is disabled.")
         self._count(request, operation, hashed)
+        request[KEY_HASH] = hashed
         return caller
+
+    def seat(self, request: web.Request) -> AbstractContextManager[None]:
+        """A place to wait, for a caller that was let in. Raises `Problem` (429) when all are taken."""
+        seat = self.limits.seats.seat(request[KEY_HASH])
+        if seat is None:
+            raise Problem(
+                "rate_limited",
+                "Too many calls of this API key, or of all, wait for a change.",
+                {"Retry-After": str(SEAT_SECONDS)},
+            )
+        return seat
+
+    async def still_opens(self, request: web.Request) -> bool:
+        """Whether the key that let a caller in long ago would do so now."""
+        caller = await self.service.authenticate(request[KEY_HASH])
+        return caller is not None and caller.project.enabled
 
     async def _caller(self, request: web.Request, hashed: bytes | None) -> Caller | None:
         """Who it is; not even asked for an address that floods."""

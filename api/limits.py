@@ -5,8 +5,9 @@ The fields `RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ra
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Hashable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,3 +79,47 @@ class RateLimit:
             "RateLimit-Policy": f'"{self._name}";q={self._per_minute};w={MINUTE_MS // 1000}',
             "RateLimit": f'"{self._name}";r={left};t={whole_seconds(round(owed))}',
         }
+
+
+class Seats:
+    """How many calls may wait at the same time: for each subject, and for all together."""
+
+    def __init__(self, each: int, together: int) -> None:
+        self._each = each
+        self._together = together
+        self._taken: Counter[Hashable] = Counter()
+        self._all = 0
+
+    def seat(self, subject: Hashable) -> Seat | None:
+        """A seat, to be held as a context; None when there is none left."""
+        if self._all >= self._together or self._taken[subject] >= self._each:
+            return None
+        return Seat(self, subject)
+
+    def sit(self, subject: Hashable) -> None:
+        """Count a seat as taken."""
+        self._taken[subject] += 1
+        self._all += 1
+
+    def rise(self, subject: Hashable) -> None:
+        """Count it as free again."""
+        self._all -= 1
+        self._taken[subject] -= 1
+        if not self._taken[subject]:
+            del self._taken[subject]
+
+
+class Seat(AbstractContextManager[None]):
+    """One call that waits."""
+
+    __slots__ = ("_seats", "_subject")
+
+    def __init__(self, seats: Seats, subject: Hashable) -> None:
+        self._seats = seats
+        self._subject = subject
+
+    def __enter__(self) -> None:
+        self._seats.sit(self._subject)
+
+    def __exit__(self, *_: object) -> None:
+        self._seats.rise(self._subject)

@@ -10,7 +10,8 @@ from pydantic.json_schema import models_json_schema
 
 from api.operations import OPERATIONS, Operation
 from api.problems import CONTENT_TYPE, PROBLEMS
-from api.schemas import REQUEST_ID_PATTERN, ProblemDetails
+from api.schemas import REQUEST_ID_PATTERN, ProblemDetails, StatusEvent
+from api.status import EVENT_STREAM, LONGEST_WAIT
 
 RATE_FIELDS = ("RateLimit-Policy", "RateLimit")
 REF = "#/components/schemas/{model}"
@@ -42,10 +43,32 @@ HEADERS: dict[str, dict[str, Any]] = {
     "WWW-Authenticate": {"required": True, "schema": {"type": "string"}},
 }
 
+STATUS_PARAMETERS: list[dict[str, Any]] = [
+    {
+        "name": "request_id",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "pattern": REQUEST_ID_PATTERN},
+    },
+    {
+        "name": "wait",
+        "in": "query",
+        "description": "Seconds to wait for a change; not together with an event stream",
+        "schema": {"type": "integer", "minimum": 1, "maximum": LONGEST_WAIT},
+    },
+    {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "description": "With an event stream: the id of the last event that was seen; that state is not told again",
+        "schema": {"type": "string"},
+    },
+]
+
 
 def document(version: str) -> dict[str, Any]:
     """The whole document."""
-    models = {model for operation in OPERATIONS for model in _models(operation)} | {ProblemDetails}
+    models: set[type[BaseModel]] = {ProblemDetails, StatusEvent}
+    models |= {model for operation in OPERATIONS for model in _models(operation)}
     _, schemas = models_json_schema(
         [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
         ref_template=REF,
@@ -89,15 +112,19 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "description": operation.description,
         "responses": {"200": _answer(operation), **_problems(operation)},
     }
-    if "{request_id}" in operation.path:
-        described["parameters"] = [
-            {
-                "name": "request_id",
-                "in": "path",
-                "required": True,
-                "schema": {"type": "string", "pattern": REQUEST_ID_PATTERN},
+    if operation.run is None:
+        described["parameters"] = STATUS_PARAMETERS
+        described["responses"]["200"]["content"][EVENT_STREAM] = {
+            "schema": {
+                "type": "string",
+                "contentMediaType": EVENT_STREAM,
+                "description": "`StatusEvent`s, each field on a line of its own; comments between keep it alive",
             }
-        ]
+        }
+        described["responses"]["204"] = {
+            "description": "With `Last-Event-ID`: that final status was seen already, nothing will follow",
+            "headers": _headers("X-Request-Id", "Cache-Control", *RATE_FIELDS),
+        }
     if operation.body is not None:
         described["requestBody"] = {
             "required": not operation.body_optional,

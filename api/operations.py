@@ -36,7 +36,8 @@ class Operation:
     """The possible bodies of a 200."""
     errors: tuple[str, ...]
     """Machine codes beyond those that every call can have."""
-    run: Run
+    run: Run | None
+    """None for the status call, which may take its time: `api.status` answers it."""
     body: type[BaseModel] | None = None
     body_optional: bool = False
 
@@ -67,14 +68,6 @@ async def _request(service: OtpService, caller: Caller, body: schemas.RequestBod
         "max_link": links[Channel.MAX],
         "expires_in": REQUEST_LIFE_MS // SECOND_MS,
     }
-
-
-async def _status(service: OtpService, caller: Caller, request_id: str) -> dict[str, Any]:
-    state = await service.status(caller, request_id)
-    told: dict[str, Any] = {"status": state.status}
-    if state.subscriber_id is not None:
-        told |= {"subscriber_id": state.subscriber_id, "channel": state.channel}
-    return told | ({"reported": True} if state.reported else {})
 
 
 def _link(channel: Channel, bot: str | None, request_id: str) -> str | None:
@@ -152,9 +145,11 @@ OPERATIONS: Final = (
         "GET",
         "/v1/otp/request/{request_id}/status",
         "What became of a request",
-        "Poll every 1-2 seconds from your backend. `sent`: a code was delivered; it authenticates nobody.",
+        "Answers at once; with `wait` at the change, or after so many seconds as it is. With `Accept: text/event-stream`: "
+        "the state and each change of it as server-sent events, up to a final status. `sent`: a code was delivered; it "
+        "authenticates nobody.",
         (schemas.Status,),
-        ("request_not_found",),
-        _status,
+        ("validation_failed", "request_not_found"),
+        run=None,
     ),
 )

@@ -215,6 +215,17 @@ class Status(BaseModel):
     )
 
 
+class StatusEvent(BaseModel):
+    """One server-sent event of a status."""
+
+    event: Literal["status"]
+    id: str = Field(
+        description="Names the state; goes back as `Last-Event-ID`",
+        examples=["pending", "sent", "sent-reported"],
+    )
+    data: str = Field(description="The JSON body of the same call without a stream, in one line")
+
+
 class FieldError(BaseModel):
     """One field that is not valid."""
 

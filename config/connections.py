@@ -20,7 +20,7 @@ KEEP_ALIVE_SECONDS: Final = 25
 silent connections cost a file each. A reverse proxy should let go of idle connections before."""
 UNREAD_SECONDS: Final = 15
 """A client that has not taken what was answered by then is not going to."""
-MOST_CONNECTIONS: Final = 10_000
+MOST_CONNECTIONS: Final = 16_000
 """However many files there are: each connection costs some ten kilobytes."""
 LARGEST_RESERVE: Final = 512
 """Files that are never given to connections: the store, the logs, and the calls of the messengers need some."""
@@ -165,7 +165,10 @@ class Connection(web.RequestHandler):
         self._crowd.leave(self)
         self._wire = None
         self._be_patient()
+        handling = self._task_handler if self._is_read else None
         super().connection_lost(exc)
+        if handling is not None:
+            handling.cancel()
 
     def pause_writing(self) -> None:
         """The client does not read its answers."""
@@ -177,6 +180,11 @@ class Connection(web.RequestHandler):
         """It reads again."""
         super().resume_writing()
         self._be_patient()
+
+    @property
+    def _is_read(self) -> bool:
+        """Whether the call under way only tells something: nobody is left to be told when the caller is gone."""
+        return self._current_request is not None and self._current_request.method == "GET"
 
     async def start(self) -> None:
         """Serve, to the end; what the client has not taken by then is not kept for ever."""

@@ -39,10 +39,10 @@ class Server:
         """`drain_seconds`: how long calls under way may go on after `close` began."""
         from aiohttp import web
 
-        from config.connections import Crowd, Listener, most_connections
+        from config.connections import Crowd, Listener
 
         self._runner = web.AppRunner(app, shutdown_timeout=drain_seconds)
-        self._crowd = Crowd(most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+        self._crowd = Crowd(open_connections())
         self._listener = Listener(self._crowd, self._connection)
         self._refusal = refusal
         self._drain_seconds = drain_seconds
@@ -83,6 +83,18 @@ class Server:
             if all(one.body_to_come is not body for one, body in coming.items()):
                 return
             await asyncio.sleep(BODY_LOOK_SECONDS)
+
+
+def open_connections() -> int:
+    """How many connections the service may have."""
+    from config.connections import most_connections
+
+    return most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def most_waiters() -> int:
+    """How many of them may wait for something: the others stay for calls that are short."""
+    return max(1, open_connections() * 3 // 4)
 
 
 def raise_file_limit() -> None:

@@ -198,6 +198,7 @@ class Settings(BaseSettings):
     guess_budget: int = Field(default=50, ge=1, le=100)
     requests_per_minute: int = Field(default=3000, ge=1)
     status_reads_per_minute: int = Field(default=120, ge=1)
+    waiters_per_key: int = Field(default=10_000, ge=1)
     replies_per_minute: int = Field(default=20, ge=1)
     trusted_proxies: Annotated[str | None, AfterValidator(_trusted_proxies)] = None
 

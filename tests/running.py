@@ -237,7 +237,7 @@ async def running(
                 await one.quiet()
                 yield one
         finally:
-            service.courier.stop_retrying()
+            service.wind_down()
             await server.close()
             await service.end()
             await demo.close()

@@ -51,6 +51,7 @@ DEFAULTS: dict[str, Any] = {
     "guess_budget": 50,
     "requests_per_minute": 3000,
     "status_reads_per_minute": 120,
+    "waiters_per_key": 10_000,
     "replies_per_minute": 20,
     "trusted_proxies": None,
     "log_level": "info",

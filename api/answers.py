@@ -1,0 +1,40 @@
+"""What every answer has, and the ones that are JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiohttp import web
+
+RATE: Final = web.RequestKey("rate", dict)
+"""The fields that tell a caller about its limits, whatever the answer will be."""
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+"""What the caller and our log call this request."""
+
+
+def json_answer(body: Mapping[str, Any], status: int = 200) -> web.Response:
+    """A whole answer."""
+    return web.Response(status=status, body=json_body(body) + b"\n", content_type="application/json")
+
+
+def json_body(body: Mapping[str, Any]) -> bytes:
+    """A body in one line."""
+    return json.dumps(body).encode()
+
+
+def dress(answer: web.StreamResponse, request: web.Request) -> None:
+    """The headers that every answer of a route has. One that is sent piece by piece is dressed before its first."""
+    if not answer.prepared:
+        answer.headers.update(request.get(RATE, {}))
+        dress_as(answer, request[REQUEST_ID], kept=not request.path.startswith("/v1"))
+
+
+def dress_as(answer: web.StreamResponse, request_id: str, *, kept: bool) -> None:
+    """The headers that every answer has; one that is not `kept` must stay in no cache."""
+    answer.headers["X-Request-Id"] = request_id
+    if not kept:
+        answer.headers["Cache-Control"] = "no-store"
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    answer.headers["Server"] = "tapcode"

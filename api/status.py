@@ -1,0 +1,135 @@
+"""The status call: at once, at the change (`?wait=`), or each change as a server-sent event.
+
+Ten thousand may wait at the same time, so what stays in memory meanwhile is little: no task, no timer, no copy.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import Any, Final
+from zlib import crc32
+
+from aiohttp import web
+
+from api.answers import dress, json_answer, json_body
+from api.auth import Door
+from api.bodies import InvalidFields
+from otp.errors import OtpError
+from otp.model import Caller, RequestStatus
+from otp.policy import SECOND_MS
+from otp.service import RequestState
+from otp.waiting import Waiter, Waiters
+
+EVENT_STREAM: Final = "text/event-stream"
+LONGEST_WAIT: Final = 30
+HEARTBEAT_MS: Final = 15 * SECOND_MS
+"""A stream is silent no longer than this: proxies between us take silence for the end."""
+HEARTBEAT: Final = b":\n\n"
+RETRY_MS: Final = 1_000
+RETRY_SPREAD_MS: Final = 2_000
+"""After a restart they do not all come back in the same moment."""
+_SECONDS: Final = re.compile(r"[1-9]|[12][0-9]|30", re.ASCII)
+_QUALITY: Final = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?", re.ASCII)
+
+
+class StatusCalls:
+    """Answers the status call in all its forms."""
+
+    def __init__(self, waiters: Waiters, door: Door) -> None:
+        self._waiters = waiters
+        self._door = door
+
+    async def answer(self, request: web.Request, caller: Caller, request_id: str) -> web.StreamResponse:
+        """What became of a request, now or later. Raises `InvalidFields`, `Problem`, `OtpError`."""
+        stream = wants_stream(request)
+        seconds = _seconds(request, stream=stream)
+        if request.method == "HEAD" or (not stream and seconds is None):
+            answer = json_answer(body(await self._waiters.service.status(caller, request_id)))
+            return _head(answer) if stream else answer
+        with self._door.seat(request), self._waiters.waiter(caller, request_id) as waiter:
+            if seconds is not None:
+                return json_answer(body(await _changed(waiter, seconds)))
+            return await self._stream(request, waiter, request_id)
+
+    async def _stream(self, request: web.Request, waiter: Waiter, request_id: str) -> web.StreamResponse:
+        state, seen = await waiter.state(), request.headers.get("Last-Event-ID")
+        if _is_final(state) and event_id(state) == seen:
+            return web.Response(status=204)  # how an EventSource learns that it need not come back
+        answer = web.StreamResponse(headers={"Content-Type": EVENT_STREAM, "X-Accel-Buffering": "no"})
+        dress(answer, request)
+        await answer.prepare(request)
+        with suppress(ConnectionError, OtpError):  # the client comes back, and is told then what is wrong
+            await answer.write(b"retry: %d\n\n" % (RETRY_MS + crc32(request_id.encode()) % RETRY_SPREAD_MS))
+            if event_id(state) != seen:
+                await answer.write(_event(state))
+            while not _is_final(state):
+                changed = await waiter.change(HEARTBEAT_MS)
+                if self._waiters.closed or (changed and not await self._door.still_opens(request)):
+                    break
+                state = changed or state
+                await answer.write(_event(changed) if changed else HEARTBEAT)
+        return answer
+
+
+def _head(answer: web.Response) -> web.Response:
+    """What `HEAD` tells of a stream: it never waits, and there is no length."""
+    answer.content_type = EVENT_STREAM
+    answer.body = None
+    return answer
+
+
+async def _changed(waiter: Waiter, seconds: int) -> RequestState:
+    state = await waiter.state()
+    if _is_final(state):
+        return state
+    return await waiter.change(seconds * SECOND_MS) or await waiter.state()
+
+
+def body(state: RequestState) -> dict[str, Any]:
+    """A state as the API tells it."""
+    told: dict[str, Any] = {"status": state.status}
+    if state.subscriber_id is not None:
+        told |= {"subscriber_id": state.subscriber_id, "channel": state.channel}
+    return told | ({"reported": True} if state.reported else {})
+
+
+def event_id(state: RequestState) -> str:
+    """What tells one state of a request from another: none comes twice."""
+    return f"{state.status}-reported" if state.reported else str(state.status)
+
+
+def _event(state: RequestState) -> bytes:
+    return b"event: status\nid: %s\ndata: %s\n\n" % (event_id(state).encode(), json_body(body(state)))
+
+
+def _is_final(state: RequestState) -> bool:
+    return state.status is not RequestStatus.PENDING
+
+
+def _seconds(request: web.Request, *, stream: bool) -> int | None:
+    """How long to wait; None when that was not asked for. Raises `InvalidFields`."""
+    given = request.query.getall("wait", [])
+    if not given:
+        return None
+    if stream:
+        raise InvalidFields([{"field": "wait", "message": f"goes with JSON, not with {EVENT_STREAM}"}])
+    if len(given) > 1 or not _SECONDS.fullmatch(given[0]):
+        message = f"must be a whole number of seconds from 1 to {LONGEST_WAIT}, given once"
+        raise InvalidFields([{"field": "wait", "message": message}])
+    return int(given[0])
+
+
+def wants_stream(request: web.Request) -> bool:
+    """Whether `Accept` names the event stream and prefers it; where both forms are named alike, JSON it is."""
+    quality: dict[str, float] = {}
+    for part in ",".join(request.headers.getall("Accept", [])).split(","):
+        media, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        q = next((one[2:] for one in parameters if one.startswith("q=")), "1")
+        if _QUALITY.fullmatch(q):
+            quality[media] = float(q)
+    wanted = quality.get(EVENT_STREAM, 0.0)
+    if "application/json" in quality:
+        return wanted > quality["application/json"]
+    other = quality.get("application/*", quality.get("*/*", 0.0))
+    return wanted > 0 and wanted >= other
