@@ -25,7 +25,9 @@ from config.process import (
     Server,
     StartError,
     most_waiters,
+    open_connections,
     raise_file_limit,
+    spare_collections,
     take_over_loop,
 )
 from config.settings import Settings, SettingsError, defaults_but, load
@@ -351,6 +353,7 @@ async def listen(
         await server.start(host, port)
         await service.begin()
         ready()
+        spare_collections()
         await stop.wait()
         service.health.draining = True
         await server.refuse_new()
@@ -406,7 +409,13 @@ async def serve(settings: Settings) -> None:
                 )
 
             def ready() -> None:
-                log.info("limits", profile=settings.profile, **asdict(make_policy(settings)))
+                log.info(
+                    "limits",
+                    profile=settings.profile,
+                    **asdict(make_policy(settings)),
+                    connections=open_connections(),
+                    waiters=most_waiters(),
+                )
                 log.info(
                     "serving", host=settings.host, port=settings.port, channels=[*skins], version=VERSION
                 )

@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from aiohttp import web
 
-RATE: Final = web.RequestKey("rate", dict)
-"""The fields that tell a caller about its limits, whatever the answer will be."""
+from api.limits import Taken
+
+RATE: Final = web.RequestKey("rate", Taken)
+"""What the limits said to a caller: told whatever the answer will be."""
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 """What the caller and our log call this request."""
 
@@ -27,7 +29,8 @@ def json_body(body: Mapping[str, Any]) -> bytes:
 def dress(answer: web.StreamResponse, request: web.Request) -> None:
     """The headers that every answer of a route has. One that is sent piece by piece is dressed before its first."""
     if not answer.prepared:
-        answer.headers.update(request.get(RATE, {}))
+        if RATE in request:
+            answer.headers.update(request[RATE].fields)
         dress_as(answer, request[REQUEST_ID], kept=not request.path.startswith("/v1"))
 
 

@@ -27,8 +27,6 @@ from otp.waiting import Waiters
 log = structlog.get_logger()
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-GONE: Final = 499
-"""What the log says, as others do, of a caller that went away before its answer."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -106,19 +104,15 @@ def frame(randomness: Randomness) -> Middleware:
         request[REQUEST_ID] = _request_id(request, randomness)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request[REQUEST_ID])
-        status = GONE
-        try:
-            answer = await _answered(request, handler)
-            status = answer.status
-        finally:
-            log.info(
-                "http.request",
-                method=request.method,
-                route=_route(request),
-                status=status,
-                ms=round((perf_counter() - started) * 1000, 1),
-            )
+        answer = await _answered(request, handler)
         dress(answer, request)
+        log.info(
+            "http.request",
+            method=request.method,
+            route=_route(request),
+            status=answer.status,
+            ms=round((perf_counter() - started) * 1000, 1),
+        )
         return answer
 
     return around

@@ -74,8 +74,8 @@ class Door:
     service: OtpService
     modes: Collection[Mode]
     limits: Limits
-    _known: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
-    """Hashes of keys that were valid a while ago: a flood from their address does not shut them out."""
+    _known: OrderedDict[bytes, Caller] = field(default_factory=OrderedDict)
+    """By the hashes of keys that were valid a while ago: a flood from their address does not shut them out."""
 
     async def admit(self, request: web.Request, operation: Operation) -> Caller:
         """The caller, whose call is counted."""
@@ -86,7 +86,7 @@ class Door:
         if caller is None or hashed is None or caller.mode not in self.modes:
             self._known.pop(hashed or b"", None)
             self._refuse(request)
-        self._remember(hashed)
+        caller = self._remember(hashed, caller)
         if not caller.project.enabled:
             raise Problem("project_disabled", "This project is disabled.")
         self._count(request, operation, hashed)
@@ -125,7 +125,7 @@ class Door:
         taken = self.limits.refusals.take(address)
         structlog.contextvars.bind_contextvars(client=address)
         if not taken.allowed:
-            request[RATE] = taken.fields
+            request[RATE] = taken
             raise _too_often(taken, "Too many calls without a valid API key came from this address.")
         raise Problem(
             "unauthorized",
@@ -133,11 +133,14 @@ class Door:
             {"WWW-Authenticate": 'Bearer realm="tapcode"'},
         )
 
-    def _remember(self, hashed: bytes) -> None:
-        self._known[hashed] = None
+    def _remember(self, hashed: bytes, caller: Caller) -> Caller:
+        """The same caller, and where nothing has changed the same object: thousands may wait with it."""
+        if self._known.get(hashed) != caller:
+            self._known[hashed] = caller
         self._known.move_to_end(hashed)
         if len(self._known) > _KNOWN_KEYS:
             self._known.popitem(last=False)
+        return self._known[hashed]
 
     def _count(self, request: web.Request, operation: Operation, hashed: bytes) -> None:
         if operation.body is not None:
@@ -147,7 +150,7 @@ class Door:
             subject = request_id if REQUEST_ID.fullmatch(request_id) else ""
             taken = self.limits.reads.take((hashed, subject))
             detail = "The status of this request was read too often: once in 1-2 seconds is enough."
-        request[RATE] = taken.fields
+        request[RATE] = taken
         if not taken.allowed:
             raise _too_often(taken, detail)
 

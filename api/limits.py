@@ -22,11 +22,17 @@ REMEMBERED: Final = 100_000
 class Taken:
     """What a limit said to a call."""
 
+    limit: RateLimit
     allowed: bool
-    fields: dict[str, str]
-    """`RateLimit-Policy` and `RateLimit`, as headers."""
+    owed: float
+    """Milliseconds until the whole quota is back."""
     retry_after: int
     """Seconds until a call will be allowed; 0 when this one was."""
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """`RateLimit-Policy` and `RateLimit`, as headers."""
+        return self.limit.fields(self.owed)
 
 
 class RateLimit:
@@ -56,7 +62,7 @@ class RateLimit:
         if over <= 0:
             owed += self._spacing
             self._remember(subject, owed)
-        return Taken(over <= 0, self._fields(owed), 0 if over <= 0 else whole_seconds(round(over)))
+        return Taken(self, over <= 0, owed, 0 if over <= 0 else whole_seconds(round(over)))
 
     def _owed(self, subject: Hashable) -> float:
         """Milliseconds until the whole quota is back."""
@@ -73,7 +79,8 @@ class RateLimit:
                 break
             del self._full_at[first]
 
-    def _fields(self, owed: float) -> dict[str, str]:
+    def fields(self, owed: float) -> dict[str, str]:
+        """What the headers say while the whole quota is so many milliseconds away."""
         left = max(0, int((MINUTE_MS - owed) / self._spacing + 1e-6))
         return {
             "RateLimit-Policy": f'"{self._name}";q={self._per_minute};w={MINUTE_MS // 1000}',

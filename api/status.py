@@ -6,8 +6,10 @@ Ten thousand may wait at the same time, so what stays in memory meanwhile is lit
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Protocol, cast
+from urllib.parse import parse_qsl
 from zlib import crc32
 
 from aiohttp import web
@@ -22,6 +24,8 @@ from otp.service import RequestState
 from otp.waiting import Waiter, Waiters
 
 EVENT_STREAM: Final = "text/event-stream"
+GONE: Final = 499
+"""What the log says, as others do, of a caller that went away before its answer."""
 LONGEST_WAIT: Final = 30
 HEARTBEAT_MS: Final = 15 * SECOND_MS
 """A stream is silent no longer than this: proxies between us take silence for the end."""
@@ -31,6 +35,12 @@ RETRY_SPREAD_MS: Final = 2_000
 """After a restart they do not all come back in the same moment."""
 _SECONDS: Final = re.compile(r"[1-9]|[12][0-9]|30", re.ASCII)
 _QUALITY: Final = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?", re.ASCII)
+
+
+class Connection(Protocol):
+    """What is needed of a connection (`config.connections`)."""
+
+    when_lost: Callable[[], None] | None
 
 
 class StatusCalls:
@@ -48,9 +58,23 @@ class StatusCalls:
             answer = json_answer(body(await self._waiters.service.status(caller, request_id)))
             return _head(answer) if stream else answer
         with self._door.seat(request), self._waiters.waiter(caller, request_id) as waiter:
-            if seconds is not None:
-                return json_answer(body(await _changed(waiter, seconds)))
-            return await self._stream(request, waiter, request_id)
+            connection = cast(Connection, request.protocol)
+            connection.when_lost = waiter.give_up
+            if request.transport is None:
+                waiter.give_up()  # it went away while its key was looked up
+            try:
+                if seconds is None:
+                    return await self._stream(request, waiter, request_id)
+                state = await waiter.state()
+                if not _is_final(state):
+                    changed = await waiter.change(seconds * SECOND_MS)
+                    if waiter.gone:
+                        return web.Response(status=GONE)
+                    # At the end of the process thousands are answered at once, and nothing told them to look again.
+                    state = changed or (state if self._waiters.closed else await waiter.state())
+                return json_answer(body(state))
+            finally:
+                connection.when_lost = None
 
     async def _stream(self, request: web.Request, waiter: Waiter, request_id: str) -> web.StreamResponse:
         state, seen = await waiter.state(), request.headers.get("Last-Event-ID")
@@ -65,7 +89,9 @@ class StatusCalls:
                 await answer.write(_event(state))
             while not _is_final(state):
                 changed = await waiter.change(HEARTBEAT_MS)
-                if self._waiters.closed or (changed and not await self._door.still_opens(request)):
+                if waiter.gone or (self._waiters.closed and not changed):
+                    break
+                if changed and not await self._door.still_opens(request):
                     break
                 state = changed or state
                 await answer.write(_event(changed) if changed else HEARTBEAT)
@@ -77,13 +103,6 @@ def _head(answer: web.Response) -> web.Response:
     answer.content_type = EVENT_STREAM
     answer.body = None
     return answer
-
-
-async def _changed(waiter: Waiter, seconds: int) -> RequestState:
-    state = await waiter.state()
-    if _is_final(state):
-        return state
-    return await waiter.change(seconds * SECOND_MS) or await waiter.state()
 
 
 def body(state: RequestState) -> dict[str, Any]:
@@ -109,7 +128,9 @@ def _is_final(state: RequestState) -> bool:
 
 def _seconds(request: web.Request, *, stream: bool) -> int | None:
     """How long to wait; None when that was not asked for. Raises `InvalidFields`."""
-    given = request.query.getall("wait", [])
+    # Not `request.query`: it would be kept as long as the call lasts.
+    fields = parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True)
+    given = [value for name, value in fields if name == "wait"]
     if not given:
         return None
     if stream:

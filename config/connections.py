@@ -104,7 +104,7 @@ class Crowd:
 class Connection(web.RequestHandler):
     """aiohttp's side of a connection, which knows whether it may be closed, and waits for no one for ever."""
 
-    __slots__ = ("_crowd", "_impatience", "_refusal", "_rest", "_since", "_wire")
+    __slots__ = ("_crowd", "_impatience", "_refusal", "_rest", "_since", "_wire", "when_lost")
 
     def __init__(self, server: web.Server, crowd: Crowd, refusal: Refusal) -> None:
         super().__init__(
@@ -121,6 +121,9 @@ class Connection(web.RequestHandler):
         self._rest: StreamReader | None = None
         """The body of the last call that was answered."""
         self._impatience: asyncio.TimerHandle | None = None
+        self.when_lost: Callable[[], None] | None = None
+        """Called when the other side goes away, for a call under way that would wait for nobody. (Cancelling its task
+        would leave a cycle of its frames and the exception, and with them all its memory, to the garbage collector.)"""
         self._since = self._loop.time()
         crowd.enter(self, known=False)
 
@@ -165,10 +168,9 @@ class Connection(web.RequestHandler):
         self._crowd.leave(self)
         self._wire = None
         self._be_patient()
-        handling = self._task_handler if self._is_read else None
         super().connection_lost(exc)
-        if handling is not None:
-            handling.cancel()
+        if self.when_lost is not None:
+            self.when_lost()
 
     def pause_writing(self) -> None:
         """The client does not read its answers."""
@@ -180,11 +182,6 @@ class Connection(web.RequestHandler):
         """It reads again."""
         super().resume_writing()
         self._be_patient()
-
-    @property
-    def _is_read(self) -> bool:
-        """Whether the call under way only tells something: nobody is left to be told when the caller is gone."""
-        return self._current_request is not None and self._current_request.method == "GET"
 
     async def start(self) -> None:
         """Serve, to the end; what the client has not taken by then is not kept for ever."""

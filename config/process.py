@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import resource
 import signal
 from contextlib import suppress
@@ -95,6 +96,17 @@ def open_connections() -> int:
 def most_waiters() -> int:
     """How many of them may wait for something: the others stay for calls that are short."""
     return max(1, open_connections() * 3 // 4)
+
+
+def spare_collections() -> None:
+    """Full garbage collections stop everything, for a third of a second when 10,000 wait: let them be rare and small.
+
+    What was loaded by now stays for ever and is not looked at again. A full one comes after a million new objects at
+    the earliest, which is what a crowd of waiters is, and 100 MB of garbage at the most.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5_000, 10, 20)
 
 
 def raise_file_limit() -> None:

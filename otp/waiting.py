@@ -21,7 +21,7 @@ from otp.service import OtpService, RequestState
 from otp.tasks import Tasks
 
 LOOK_SECONDS: Final = 10
-"""How often all who wait are looked after, should a wake-up have been lost."""
+"""In this time all who wait are looked after once, should a wake-up have been lost: a part of them now and then."""
 LOOK_AT_ONCE: Final = 100
 """Requests that are looked at in one transaction: nobody waits long behind it."""
 TICK_MS: Final = 25
@@ -31,7 +31,7 @@ TICK_MS: Final = 25
 class Waiter:
     """One caller that follows one request. Within its `with` block no change is missed."""
 
-    __slots__ = ("_caller", "_home", "_request_id", "_rest", "_told", "_turns_at", "_woken")
+    __slots__ = ("_caller", "_home", "_request_id", "_rest", "_tick", "_told", "_turns_at", "_woken", "gone")
 
     def __init__(self, home: Waiters, caller: Caller, request_id: str) -> None:
         self._home = home
@@ -39,9 +39,13 @@ class Waiter:
         self._request_id = request_id
         self._rest: asyncio.Future[None] | None = None
         self._told: RequestState | None = None
+
         self._turns_at: int | None = None
         """When the state may change by time alone."""
+        self._tick = 0
         self._woken = False
+        self.gone = False
+        """Whether whoever waited has gone away."""
 
     def __enter__(self) -> Waiter:
         self._home.enter(self._request_id, self)
@@ -60,28 +64,40 @@ class Waiter:
 
     async def change(self, within_ms: int) -> RequestState | None:
         """The next state that is another one than was told last; None once the time is over or all waiting ends."""
-        seen, now = self._told, self._home.clock.now
-        until = now() + within_ms
-        while not self._home.closed and (self._must_look() or now() < until):
-            if not self._must_look():
-                await self._until(until if self._turns_at is None else min(until, self._turns_at))
-            elif await self.state() != seen:
-                return self._told
+        seen, until = self._told, self._home.clock.now() + within_ms
+        while not self.gone:
+            if self._must_look():
+                if await self.state() != seen:
+                    return self._told
+            elif self._home.closed or self._home.clock.now() >= until:
+                break
+            else:
+                try:
+                    await self._lie_down(until)
+                finally:
+                    self._get_up()
         return None
+
+    def give_up(self) -> None:
+        """Nobody is there to be told any more: there is no change from now on."""
+        self.gone = True
+        self.rouse()
 
     def _must_look(self) -> bool:
         """Whether the state may be another one by now."""
         return self._woken or (self._turns_at is not None and self._home.clock.now() >= self._turns_at)
 
-    async def _until(self, at: int) -> None:
-        """Until then, or until somebody says to look."""
+    def _lie_down(self, until: int) -> asyncio.Future[None]:
+        """Done then, or when the state may change by time, or when somebody says to look."""
         self._rest = asyncio.get_running_loop().create_future()
-        tick = self._home.alarm.set(at, self)
-        try:
-            await self._rest
-        finally:
-            self._rest = None
-            self._home.alarm.unset(tick, self)
+        self._tick = self._home.alarm.set(
+            until if self._turns_at is None else min(until, self._turns_at), self
+        )
+        return self._rest
+
+    def _get_up(self) -> None:
+        self._rest = None
+        self._home.alarm.unset(self._tick, self)
 
     def wake(self) -> None:
         """Look again."""
@@ -215,21 +231,23 @@ class Waiters:
         """While there is anybody: see to it that whoever has something to be told looks."""
         try:
             while self._waiting and not self.closed:
-                await self.clock.sleep(LOOK_SECONDS)
-                await self._look()
+                rounds = -(-len(self._waiting) // LOOK_AT_ONCE)
+                await self.clock.sleep(LOOK_SECONDS / rounds)
+                ids = list(self._waiting)
+                for start in range(0, len(ids), LOOK_AT_ONCE):
+                    if start:
+                        await self.clock.sleep(LOOK_SECONDS / rounds)
+                    await self._look(ids[start : start + LOOK_AT_ONCE])
         finally:
             self._looking = False
 
-    async def _look(self) -> None:
-        ids = list(self._waiting)
-        for start in range(0, len(ids), LOOK_AT_ONCE):
-            some = ids[start : start + LOOK_AT_ONCE]
-            try:
-                changed = await self._store.read(partial(_no_longer_pending, ids=some))
-            except StorageUnavailable:
-                return  # whoever must be answered finds out by itself
-            for request_id in changed:
-                self.wake(request_id)
+    async def _look(self, ids: Sequence[str]) -> None:
+        try:
+            changed = await self._store.read(partial(_no_longer_pending, ids=ids))
+        except StorageUnavailable:
+            return  # whoever must be answered finds out by itself
+        for request_id in changed:
+            self.wake(request_id)
 
 
 async def _no_longer_pending(tx: Tx, ids: Sequence[str]) -> list[str]:

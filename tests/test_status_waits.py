@@ -15,6 +15,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import make_mocked_request
 
 from api.status import wants_stream
+from otp.model import Caller
 from otp.waiting import LOOK_SECONDS
 from tests.raw import connect
 from tests.running import Answer, Running, Someone, running
@@ -240,6 +241,33 @@ async def test_a_caller_that_goes_away_is_forgotten(run: Running) -> None:
         wire.abort()
         await until(lambda: len(seats) == 0)
         assert not any(seats.alarm._due.values())
+
+
+async def test_a_caller_that_went_away_before_it_waited_does_not_wait(run: Running) -> None:
+    """The connection ends while the key is being looked up."""
+    request = await run.request()
+    call = (
+        f"GET {path(request, '?wait=30')} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {run.api_key}\r\n\r\n"
+    )
+    began: list[str] = []
+    authenticate = run.service.waiters.service.authenticate
+
+    async def slowly(key_hash: bytes) -> Caller | None:
+        began.append("authenticate")
+        await gone.wait()
+        return await authenticate(key_hash)
+
+    gone = asyncio.Event()
+    run.service.waiters.service.authenticate = slowly  # type: ignore[method-assign]
+    wire = await connect(int(run.url.rsplit(":", 1)[1]))
+    await wire.send(call.encode())
+    await until(lambda: bool(began))
+    wire.abort()
+    for _ in range(3):  # what reached the service before is known to it by then
+        await run.call("GET", "/healthz")
+    gone.set()
+    await run.quiet()
+    assert len(run.service.waiters) == 0
 
 
 async def test_the_end_of_the_service_answers_who_waits() -> None:

@@ -1,0 +1,1 @@
+"""Measurements: how fast, how large. Nothing here is a test."""
