@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from api import auth
 from api.addresses import client_address, one_site
-from api.limits import RateLimit
+from api.limits import RateLimit, Seat, Seats
 from tests.fakes import FakeClock
 from tests.running import running
 from tests.test_http import is_problem
@@ -75,6 +75,27 @@ def test_only_the_newest_are_remembered(clock: FakeClock) -> None:
     for number in range(60):
         limit.take(f"new {number}")
     assert len(limit._full_at) == 60
+
+
+def test_seats_are_limited_for_each_and_for_all() -> None:
+    """Whoever rises makes room for anybody; nothing is remembered of those who left."""
+    seats = Seats(2, 3)
+
+    def sit(subject: str) -> Seat:
+        seat = seats.seat(subject)
+        assert seat is not None
+        seat.__enter__()
+        return seat
+
+    first, _, other = sit("a"), sit("a"), sit("b")
+    assert seats.seat("a") is None
+    assert seats.seat("b") is None  # three sit
+    other.__exit__()
+    assert seats.seat("a") is None
+    sit("c")
+    first.__exit__()
+    sit("a")
+    assert set(seats._taken) == {"a", "c"}
 
 
 # ------------------------------------------------------------------ addresses

@@ -157,6 +157,23 @@ async def test_twenty_calls_in_flight_end(one: Outside) -> None:
     assert (await one.status(answers[-1].json))["status"] == "pending"
 
 
+async def test_who_waits_for_a_status_does_not_hold_up_the_end(one: Outside) -> None:
+    """A call that waits is told the present state, a stream ends in order, long before their time; the rest goes on."""
+    request = await one.request()
+    path = f"/v1/otp/request/{request['request_id']}/status"
+    headers = {"Authorization": f"Bearer {one.api_key}", "Accept": "text/event-stream"}
+    wait = asyncio.ensure_future(one.call("GET", f"{path}?wait=30"))
+    async with one.http.get(one.url + path, headers=headers) as stream:
+        while not (await stream.content.readline()).startswith(b"data:"):
+            pass
+        await read_everything(one)
+        async with asyncio.timeout(12):
+            ended = terminate(one)
+            assert (await wait).json == {"status": "pending"}
+            assert await stream.content.read() == b"\n"
+            assert await ended == 0
+
+
 async def test_a_tap_that_waits_for_another_attempt_is_sent_after_the_restart(one: Outside) -> None:
     """Once, for each that waited; and a send that waits is told that nothing was sent, and nothing is."""
     taps = [await asked(one) for _ in range(3)]
