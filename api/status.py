@@ -83,6 +83,7 @@ class StatusCalls:
         answer = web.StreamResponse(headers={"Content-Type": EVENT_STREAM, "X-Accel-Buffering": "no"})
         dress(answer, request)
         await answer.prepare(request)
+        answer.headers.clear()  # they are written; kept, they would be a tenth of what a stream takes
         with suppress(ConnectionError, OtpError):  # the client comes back, and is told then what is wrong
             await answer.write(b"retry: %d\n\n" % (RETRY_MS + crc32(request_id.encode()) % RETRY_SPREAD_MS))
             if event_id(state) != seen:
