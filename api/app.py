@@ -34,9 +34,8 @@ class Api:
     """The API over one service, and over those who wait for it."""
 
     def __init__(self, waiters: Waiters, door: Door, version: str) -> None:
-        self._service = waiters.service
+        self._waiters = waiters
         self._door = door
-        self._status = StatusCalls(waiters, door)
         self._document = json.dumps(openapi.document(version), ensure_ascii=False).encode()
 
     def routes(self) -> list[web.RouteDef]:
@@ -47,13 +46,14 @@ class Api:
         return [*calls, web.get("/openapi.json", self._openapi)]
 
     def _handler(self, operation: Operation) -> Handler:
+        if operation.run is None or operation.body is None:
+            return StatusCalls(self._waiters, self._door, operation).answer
+        run, body = operation.run, operation.body
+
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = await self._door.admit(request, operation)
-            structlog.contextvars.bind_contextvars(project=caller.project.id)
-            if operation.run is None or operation.body is None:
-                return await self._status.answer(request, caller, request.match_info["request_id"])
             data = await json_object(request, optional=operation.body_optional)
-            return json_answer(await operation.run(self._service, caller, validated(operation.body, data)))
+            return json_answer(await run(self._waiters.service, caller, validated(body, data)))
 
         return handle
 
@@ -104,7 +104,10 @@ def frame(randomness: Randomness) -> Middleware:
         request[REQUEST_ID] = _request_id(request, randomness)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request[REQUEST_ID])
-        answer = await _answered(request, handler)
+        try:
+            answer = await handler(request)
+        except Exception as error:  # noqa: BLE001  # ours are logged
+            answer = _answer_to(request, error)
         dress(answer, request)
         log.info(
             "http.request",
@@ -147,24 +150,21 @@ def _route(request: web.Request) -> str:
     return resource.canonical if resource is not None else "unknown"
 
 
-async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What the handler says, or the problem that it ended in."""
-    try:
-        return await handler(request)
-    except Problem as error:
+def _answer_to(request: web.Request, error: Exception) -> web.StreamResponse:
+    """The problem that a handler ended in."""
+    if isinstance(error, Problem):
         answer = problem(error.code, error.detail, headers=error.headers)
         if error.close:
             answer.force_close()
         return answer
-    except InvalidFields as error:
+    if isinstance(error, InvalidFields):
         return problem("validation_failed", "The request has fields that are not valid.", errors=error.errors)
-    except OtpError as error:
+    if isinstance(error, OtpError):
         return of_error(error)
-    except web.HTTPException as error:
+    if isinstance(error, web.HTTPException):
         return _http_problem(error)
-    except Exception as error:
-        log.error("http.failed", route=_route(request), exc_info=error)
-        return _our_fault()
+    log.error("http.failed", route=_route(request), exc_info=error)
+    return _our_fault()
 
 
 def _http_problem(error: web.HTTPException) -> web.StreamResponse:

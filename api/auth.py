@@ -91,6 +91,7 @@ class Door:
             raise Problem("project_disabled", "This project is disabled.")
         self._count(request, operation, hashed)
         request[KEY_HASH] = hashed
+        structlog.contextvars.bind_contextvars(project=caller.project.id)
         return caller
 
     def seat(self, request: web.Request) -> AbstractContextManager[None]:

@@ -17,8 +17,9 @@ from aiohttp import web
 from api.answers import dress, json_answer, json_body
 from api.auth import Door
 from api.bodies import InvalidFields
+from api.operations import Operation
 from otp.errors import OtpError
-from otp.model import Caller, RequestStatus
+from otp.model import RequestStatus
 from otp.policy import SECOND_MS
 from otp.service import RequestState
 from otp.waiting import Waiter, Waiters
@@ -46,12 +47,15 @@ class Connection(Protocol):
 class StatusCalls:
     """Answers the status call in all its forms."""
 
-    def __init__(self, waiters: Waiters, door: Door) -> None:
+    def __init__(self, waiters: Waiters, door: Door, operation: Operation) -> None:
         self._waiters = waiters
         self._door = door
+        self._operation = operation
 
-    async def answer(self, request: web.Request, caller: Caller, request_id: str) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         """What became of a request, now or later. Raises `InvalidFields`, `Problem`, `OtpError`."""
+        caller = await self._door.admit(request, self._operation)
+        request_id = request.match_info["request_id"]
         stream = wants_stream(request)
         seconds = _seconds(request, stream=stream)
         if request.method == "HEAD" or (not stream and seconds is None):

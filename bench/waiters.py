@@ -26,6 +26,11 @@ from tests.running import Someone
 WARM = 200
 """Waiters that come and go before anything is measured: what the first calls load is no waiter's."""
 AT_ONCE = 100
+PROXIED = (
+    "X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\nAccept-Encoding: gzip, deflate\r\n"
+    "User-Agent: python-requests/2.32.3\r\nConnection: keep-alive\r\n"
+)
+"""What a backend and a proxy before us would say besides: it is kept as long as the call lasts."""
 
 
 class Caller(asyncio.Protocol):
@@ -60,10 +65,10 @@ def rss(one: Outside) -> int:
 
 async def call(one: Outside, request_id: str, *, stream: bool) -> Caller:
     """Begin to wait."""
-    query, accept = ("", "Accept: text/event-stream\r\n") if stream else ("?wait=30", "")
+    query, accept = ("", "Accept: text/event-stream\r\n") if stream else ("?wait=30", "Accept: */*\r\n")
     head = (
         f"GET /v1/otp/request/{request_id}/status{query} HTTP/1.1\r\nHost: 127.0.0.1:{one.port}\r\n"
-        f"Authorization: Bearer {one.api_key}\r\n{accept}User-Agent: bench\r\n\r\n"
+        f"Authorization: Bearer {one.api_key}\r\n{accept}{PROXIED}\r\n"
     )
     loop = asyncio.get_running_loop()
     _, protocol = await loop.create_connection(lambda: Caller(head.encode()), "127.0.0.1", one.port)
