@@ -14,6 +14,7 @@ import asyncio
 import os
 import statistics
 import tempfile
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +22,8 @@ from typing import Any
 
 import asyncpg
 
+from sandbox.simulator import Simulator
+from sandbox.wire import ChatMessage
 from tests.fleet import Fleet, fleet
 
 AT_ONCE = 24
@@ -48,6 +51,12 @@ async def calls(made: Fleet, seconds: float) -> float:
     return done / seconds
 
 
+async def told(sim: Simulator, user: int, wanted: Callable[[ChatMessage], bool]) -> ChatMessage:
+    """The first message in a person's chat that is such a one, once it is there."""
+    await sim.until(lambda: any(map(wanted, sim.chat(user))), 20)
+    return next(filter(wanted, sim.chat(user)))
+
+
 async def flows(made: Fleet, seconds: float) -> float:
     """Whole codes a second, from the request to the verification."""
     until, done = perf_counter() + seconds, 0
@@ -60,17 +69,17 @@ async def flows(made: Fleet, seconds: float) -> float:
             sim.person(user)
             request = await made.load.one.request()
             sim.open_link(user, request["max_link"])
-            await sim.until(lambda: any(m.buttons for m in sim.chat(user)), 20)
-            [message] = [m for m in sim.chat(user) if m.buttons][:1]
-            sim.press(user, message.id, 0, 0)
-            await sim.until(lambda: any(m.text[:6].isdigit() for m in sim.chat(user)), 20)
-            code = next(m.text[:6] for m in sim.chat(user) if m.text[:6].isdigit())
+            question = await told(sim, user, lambda message: bool(message.buttons))
+            sim.press(user, question.id, 0, 0)
+            code = (await told(sim, user, lambda message: message.text[:6].isdigit())).text[:6]
             status: dict[str, Any] = {}
             while "subscriber_id" not in status:
                 status = await made.load.one.status(request)
-            told = await made.load.one.verify(status["subscriber_id"], code, request_id=request["request_id"])
-            if not told["verified"]:
-                raise RuntimeError(told)
+            verdict = await made.load.one.verify(
+                status["subscriber_id"], code, request_id=request["request_id"]
+            )
+            if not verdict["verified"]:
+                raise RuntimeError(verdict)
             done += 1
 
     await asyncio.gather(*(person() for _ in range(AT_ONCE)))

@@ -37,7 +37,7 @@ class RequestFinished:
 
 @dataclass(frozen=True, slots=True)
 class RequestTouched:
-    """A request changed, here or in another process."""
+    """A request changed in another process."""
 
     request_id: str
 

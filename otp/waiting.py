@@ -13,7 +13,14 @@ from heapq import heappop, heappush
 from typing import Final
 
 from otp.errors import StorageUnavailable
-from otp.events import DeliverySettled, Event, RequestFinished, RequestReported
+from otp.events import (
+    ChangesMissed,
+    DeliverySettled,
+    Event,
+    RequestFinished,
+    RequestReported,
+    RequestTouched,
+)
 from otp.model import Caller, RequestStatus
 from otp.policy import SECOND_MS
 from otp.ports import Clock, Store, Tx
@@ -197,9 +204,11 @@ class Waiters:
             del self._waiting[request_id]
 
     def on_event(self, event: Event) -> None:
-        """Wake those whose answer an event of this process may have changed."""
-        if isinstance(event, (RequestFinished, RequestReported)):
+        """Wake those whose answer an event may have changed, here or in another process."""
+        if isinstance(event, (RequestFinished, RequestReported, RequestTouched)):
             self.wake(event.request_id)
+        elif isinstance(event, ChangesMissed) and self._waiting and not self.closed:
+            self._tasks.start(self._look_at_all())
         elif isinstance(event, DeliverySettled) and event.delivery.request_id is not None:
             # Past the request's end only the delivery under way kept it pending.
             self.wake(event.delivery.request_id)
@@ -208,12 +217,6 @@ class Waiters:
         """Wake all who wait for a request."""
         for one in self._waiting.get(request_id, ()):
             one.wake()
-
-    def wake_all(self) -> None:
-        """Wake everybody: it is not known what was missed."""
-        for those in self._waiting.values():
-            for one in those:
-                one.wake()
 
     def end(self) -> None:
         """End all waiting: the process is about to end."""
@@ -233,13 +236,17 @@ class Waiters:
             while self._waiting and not self.closed:
                 rounds = -(-len(self._waiting) // LOOK_AT_ONCE)
                 await self.clock.sleep(LOOK_SECONDS / rounds)
-                ids = list(self._waiting)
-                for start in range(0, len(ids), LOOK_AT_ONCE):
-                    if start:
-                        await self.clock.sleep(LOOK_SECONDS / rounds)
-                    await self._look(ids[start : start + LOOK_AT_ONCE])
+                await self._look_at_all(LOOK_SECONDS / rounds)
         finally:
             self._looking = False
+
+    async def _look_at_all(self, pause_seconds: float = 0) -> None:
+        """One part after the other: not all who wait ask the store at once."""
+        ids = list(self._waiting)
+        for start in range(0, len(ids), LOOK_AT_ONCE):
+            if start and pause_seconds:
+                await self.clock.sleep(pause_seconds)
+            await self._look(ids[start : start + LOOK_AT_ONCE])
 
     async def _look(self, ids: Sequence[str]) -> None:
         try:

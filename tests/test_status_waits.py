@@ -195,7 +195,7 @@ async def test_a_wait_is_one_read() -> None:
         request = await run.request()
         call = await waiting(run, request)
         for _ in range(20):
-            run.service.waiters.wake_all()
+            run.service.waiters.wake(request["request_id"])
             await run.quiet()
         async with stream(run, request) as one:
             assert (await one.event())[0] == "pending"
@@ -296,7 +296,7 @@ async def test_a_store_that_fails_during_a_wait_is_told(tmp_path: Path) -> None:
             assert (await one.event())[0] == "pending"
             await resting(run, 2)
             (tmp_path / "tapcode.db").rename(tmp_path / "gone")
-            run.service.waiters.wake_all()
+            run.service.waiters.wake(request["request_id"])
             assert is_problem(await call, 503, "storage_unavailable")
             assert await one.ended()
         (tmp_path / "gone").rename(tmp_path / "tapcode.db")

@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from otp.errors import ProjectDisabled, StorageUnavailable
-from otp.events import Event
+from otp.events import ChangesMissed, Event, RequestTouched
 from otp.model import Caller, Refusal, RequestStatus
 from otp.ports import Refused, Store, Unknown, Work
 from otp.service import OtpService, RequestState
@@ -165,16 +165,17 @@ async def test_a_change_during_a_look_is_not_missed(hall: Hall) -> None:
 
 
 async def test_a_wake_up_without_a_change_is_no_change(hall: Hall) -> None:
-    """From elsewhere they come for one request, or for all."""
+    """From elsewhere they come for one request; when some were missed, nobody is woken for nothing."""
     request_id = await hall.ask()
     with hall.waiters.waiter(hall.world.caller, request_id) as waiter:
         await waiter.state()
         change = await hall.begin(waiter)
-        hall.waiters.wake(request_id)
+        hall.waiters.on_event(RequestTouched(request_id))
         await hall.world.settle()
-        hall.waiters.wake_all()
+        assert hall.site.looks == 2
+        hall.waiters.on_event(ChangesMissed())
         await hall.world.settle()
-        assert hall.site.looks == 3
+        assert hall.site.looks == 2
         assert not change.done()
         change.cancel()
 
