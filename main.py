@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from otp.policy import Policy
     from otp.ports import Clock, Randomness, Store
     from otp.projects import Projects
+    from otp.tasks import Tasks
     from otp.waiting import Waiters
     from storage import Reach
 
@@ -62,6 +63,23 @@ SANDBOX_DATABASE: Final = "data/sandbox.db"
 
 
 # ------------------------------------------------------------------ putting the parts together
+
+
+def _tasks() -> Tasks:
+    from otp.tasks import Tasks
+
+    return Tasks(_failed)
+
+
+def _failed(error: BaseException) -> None:
+    import structlog
+
+    from otp.errors import StorageUnavailable
+
+    if isinstance(error, StorageUnavailable):
+        structlog.get_logger().warning("storage.unavailable", exc_info=error)
+    else:
+        structlog.get_logger().error("background.failed", exc_info=error)
 
 
 @dataclass(slots=True)
@@ -84,6 +102,7 @@ class Service:
     admin: AdminServer | None = None
     alone: bool = True
     """Whether nobody else works on the store: what was claimed before can be in no other hands."""
+    tasks: Tasks = field(default_factory=_tasks)
 
     async def begin(self) -> None:
         """Take up what was left, and start the background work."""
@@ -91,6 +110,8 @@ class Service:
         await self.courier.recover(at_start=self.alone)
         now = self.clock.now()
         await self.jobs.start({"sweep": now, **{f"check:{channel}": now for channel in self.skins}})
+        if not self.alone:
+            self.tasks.start(self.registration.follow(self.clock))
         for fetcher in self.fetchers:
             fetcher.start()
         if self.admin is not None:
@@ -104,6 +125,7 @@ class Service:
     async def end(self) -> None:
         """Stop the background work and let go of everything."""
         await self.waiters.close()
+        await self.tasks.drain(0)
         if self.admin is not None:
             await self.admin.close()
         for fetcher in self.fetchers:
@@ -312,17 +334,6 @@ def _handlers(
 
 def _hook_secrets(settings: Settings, skins: Mapping[Channel, Skin]) -> dict[Channel, list[str]]:
     return {channel: webhook_secrets(settings, channel) for channel in skins}
-
-
-def _failed(error: BaseException) -> None:
-    import structlog
-
-    from otp.errors import StorageUnavailable
-
-    if isinstance(error, StorageUnavailable):
-        structlog.get_logger().warning("storage.unavailable", exc_info=error)
-    else:
-        structlog.get_logger().error("background.failed", exc_info=error)
 
 
 def _readiness(settings: Settings, registration: Registration, courier: Courier) -> dict[str, Any]:

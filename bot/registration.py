@@ -6,7 +6,9 @@ foreign one is never taken for ours.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -17,14 +19,19 @@ from bot import phrases
 from bot.messenger import Hook, Introduction, MessengerError, Skin
 from bot.texts import FALLBACK, languages
 from otp.codes import fingerprint
+from otp.errors import StorageUnavailable
 from otp.model import Channel
-from otp.ports import Store, Tx, Work
+from otp.ports import Clock, Store, Tx, Work
 
 log = structlog.get_logger()
 
 URL_FACT: Final = "webhook_url"
 SECRET_FACT: Final = "webhook_secret"  # noqa: S105  # a fact's name
 NAME_FACT: Final = "bot_username"
+STATE_FACT: Final = "state"
+FOLLOW_SECONDS: Final = 5
+"""How often a process learns what another one found out about a channel; at once until it knows the bots' names."""
+UNKNOWN_SECONDS: Final = 0.5
 
 
 class State(StrEnum):
@@ -109,10 +116,33 @@ class Registration:
         except MessengerError as error:
             info.state = State.UNAUTHORIZED if error.unauthorized else State.UNREACHABLE
             info.detail = error.reason
+        await self._share(channel, info)
         if info.state is not before:
             say = log.info if info.state is State.OK else log.error
             say("channel.state", channel=channel, state=info.state, detail=info.detail, webhook=info.webhook)
         return info.state in (State.OK, State.FOREIGN_WEBHOOK)
+
+    async def _share(self, channel: Channel, info: ChannelInfo) -> None:
+        """Let other processes on the same store know."""
+        told = json.dumps([info.state, info.webhook, info.detail])
+        await self._store.write(lambda tx: tx.remember(_fact(channel, STATE_FACT), told))
+
+    async def follow(self, clock: Clock) -> None:
+        """Go on learning what other processes find out: each check is done by one of all."""
+        while True:
+            with suppress(StorageUnavailable):
+                for channel in self.channels:
+                    await self._learn(channel)
+            known = all(self.names().values())
+            await clock.sleep(FOLLOW_SECONDS if known else UNKNOWN_SECONDS)
+
+    async def _learn(self, channel: Channel) -> None:
+        info, fact = self.channels[channel], self._name_fact(channel)
+        if channel not in self._given:
+            info.username = await self._store.read(_recalled(channel, fact)) or info.username
+        if told := await self._store.read(_recalled(channel, STATE_FACT)):
+            state, info.webhook, info.detail = json.loads(told)
+            info.state = State(state)
 
     async def _identify(self, skin: Skin, info: ChannelInfo) -> None:
         asked = await skin.username()

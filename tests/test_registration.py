@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+import main
 from bot.background import WATCHDOG_MS
-from bot.registration import State
+from bot.registration import FOLLOW_SECONDS, State
 from main import bot_identity
 from otp.model import Channel
 from sandbox.demo import PUBLIC_URL
@@ -148,3 +150,23 @@ async def test_names_are_remembered_over_a_restart(tmp_path: Any) -> None:
         )
         await fresh.recall()
         assert fresh.names() == {Channel.TELEGRAM: "tapcode_demo_bot", Channel.MAX: "id700000000001_bot"}
+
+
+async def test_another_process_learns_what_this_one_found_out(run: Running) -> None:
+    """Names and states, without asking the messengers itself; and what changes later."""
+    first = run.service.registration
+    other = main.make_registration(run.settings, run.service.store, run.service.skins)
+    calls = len(run.demo.telegram.calls)
+    following = asyncio.create_task(other.follow(run.clock))
+    while not all(other.names().values()):
+        await run.quiet()
+    assert other.names() == first.names()
+    assert other.channels == first.channels
+    run.demo.telegram.faults.append(Fault("getMe", status=401))
+    await first.check(Channel.TELEGRAM)
+    run.clock.advance(seconds=FOLLOW_SECONDS)
+    await run.quiet()
+    assert other.channels[Channel.TELEGRAM].state is State.UNAUTHORIZED
+    assert other.channels == first.channels
+    assert len(run.demo.telegram.calls) == calls + 1
+    following.cancel()
