@@ -34,6 +34,12 @@ from tests.volleys import (
 KINDS = ("right", "wrong", "old", "send", "open", "consent", "cancel", "stop", "unlock")
 WEIGHTS = (2, 6, 2, 3, 1, 2, 1, 1, 1)
 QUESTIONS = 3
+WHERE = pytest.mark.parametrize(
+    "run,channel",
+    [*(("sqlite", channel) for channel in CHANNELS), ("postgres", "max")],
+    indirect=["run"],
+)
+"""Every channel on one store, every store with one channel."""
 
 
 @pytest.fixture(params=STORES)
@@ -96,7 +102,7 @@ async def a_mix(run: Running, channel: str, seed: int) -> None:
     await one.check(f"seed {seed} on {channel}: {' '.join(kinds)}")
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
+@WHERE
 async def test_every_pair_at_once(run: Running, channel: str) -> None:
     """Any two kinds of calls, twice each: some order of them explains all that was answered."""
     for number, pair in enumerate(combinations_with_replacement(KINDS, 2)):
@@ -108,7 +114,7 @@ async def test_every_pair_at_once(run: Running, channel: str) -> None:
             await one.check(f"{channel}, {pair}")
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
+@WHERE
 async def test_random_mixes_at_once(run: Running, channel: str) -> None:
     """Whatever comes together with whatever, over three volleys: some order explains it."""
     for seed in range(5):
@@ -117,7 +123,7 @@ async def test_random_mixes_at_once(run: Running, channel: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("channel", CHANNELS)
+@WHERE
 async def test_many_random_mixes_at_once(run: Running, channel: str) -> None:
     """The same, with two hundred seeds."""
     for seed in range(100, 300):
@@ -126,7 +132,7 @@ async def test_many_random_mixes_at_once(run: Running, channel: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("channel", CHANNELS)
+@WHERE
 async def test_every_pair_at_once_in_many_orders(run: Running, channel: str) -> None:
     """Each pair with four draws of who begins a little earlier, with a slow messenger and without."""
     for number, pair in enumerate(combinations_with_replacement(KINDS, 2)):
@@ -177,7 +183,7 @@ async def test_an_old_code_is_true_only_before_the_new_one(run: Running) -> None
     await one.check("thirty rounds")
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
+@WHERE
 async def test_no_more_wrong_guesses_than_the_budget_over_all_purposes(run: Running, channel: str) -> None:
     """Five codes that allow ten guesses each, sixty wrong ones at once: the budget is for all of them together."""
     one = await Volleys.begin(run, channel)
@@ -212,7 +218,7 @@ async def test_no_more_wrong_guesses_than_the_budget_over_all_purposes(run: Runn
 # ------------------------------------------------------------------ presses and updates
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
+@WHERE
 async def test_ten_presses_of_one_button_are_one_code(run: Running, channel: str) -> None:
     """Of consent, and of "Send again" under the code that came."""
     one = await Volleys.begin(run, channel, 2)
@@ -233,7 +239,7 @@ async def press(person: Someone, data: str, message: str) -> None:
     assert (await post(person.running, person.sim.channel, update)).status == 200  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
+@WHERE
 async def test_consent_and_cancel_at_once_are_one_end(run: Running, channel: str) -> None:
     """Sent with its one code, or cancelled; and so it stays."""
     for seed in range(6):
@@ -249,7 +255,7 @@ async def test_consent_and_cancel_at_once_are_one_end(run: Running, channel: str
         await one.check(f"seed {seed}")
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
+@WHERE
 async def test_an_update_that_comes_again_has_no_second_effect(run: Running, channel: str) -> None:
     """Five times beside each other and five times later, when the same act would do something anew."""
     one = await Volleys.begin(run, channel)
@@ -291,7 +297,7 @@ async def test_an_update_that_comes_again_has_no_second_effect(run: Running, cha
     assert await one.status(opened) == "pending"
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
+@WHERE
 async def test_a_subscribers_opens_at_once_are_one_code(run: Running, channel: str) -> None:
     """Two and more of the same link."""
     for opens in (2, 5):
