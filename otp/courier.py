@@ -59,6 +59,7 @@ class Courier:
         }
         self.breakers = {channel: Breaker(clock, partial(told, channel)) for channel in messengers}
         self._closing = asyncio.Event()
+        self._closed = False
 
     def on_event(self, event: Event) -> None:
         """Set out as soon as a claim is committed."""
@@ -68,10 +69,10 @@ class Courier:
     def set_out(
         self, delivery_id: str, channel: Channel, cause: Cause
     ) -> asyncio.Task[Delivery | None] | None:
-        """Carry a delivery, unless that is being done; None while closing, or when its channel is off."""
+        """Carry a delivery, unless that is being done; None once closed, or when its channel is off."""
         if delivery_id in self._carrying:
             return self._carrying[delivery_id]
-        if self._closing.is_set() or channel not in self._messengers:
+        if self._closed or channel not in self._messengers:
             return None
         task = self._tasks.start(self._carry(delivery_id, channel, cause))
         if task is not None:
@@ -119,11 +120,12 @@ class Courier:
         await self._store.write(lambda tx: _orphan(tx, self._rules, delivery_id))
 
     def stop_retrying(self) -> None:
-        """Begin no further attempts: the process is about to end."""
+        """Wait for no further attempt: the process is about to end. What calls under way bring has its first one."""
         self._closing.set()
 
     async def close(self, seconds: float) -> None:
-        """Let what is at a messenger end."""
+        """Take nothing more, and let what is at a messenger end."""
+        self._closed = True
         self.stop_retrying()
         await self._tasks.drain(seconds)
 

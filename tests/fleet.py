@@ -39,7 +39,7 @@ class Fleet:
     url: str
     load: Load
 
-    def _routes(self, *without: Outside) -> None:
+    def routes(self, *without: Outside) -> None:
         self.load.relay.ports = [one.port for one in self.replicas if one not in without]
 
     async def kill(self, rng: Random) -> None:
@@ -55,11 +55,11 @@ class Fleet:
         assert one.process is not None
         one.process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(1)
-        self._routes(one)
+        self.routes(one)
         await asyncio.sleep(seconds)
         one.process.send_signal(signal.SIGCONT)
         await asyncio.sleep(1)
-        self._routes()
+        self.routes()
 
     async def cut(self, rng: Random) -> None:
         """One replica loses all its connections to the database, and gets none for a while."""

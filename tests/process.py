@@ -81,6 +81,8 @@ class Outside(Site):
     environment: dict[str, str]
     prefix: Sequence[str] = ()
     """Programs in front of Python, such as `faketime`."""
+    root: Path = ROOT
+    """Where the program lies."""
     process: asyncio.subprocess.Process | None = field(default=None, init=False)
 
     @property
@@ -103,7 +105,7 @@ class Outside(Site):
         self.environment |= environment
         with (self.folder / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *[*self.prefix, sys.executable, str(ROOT / "main.py"), "serve"],
+                *[*self.prefix, sys.executable, str(self.root / "main.py"), "serve"],
                 cwd=self.folder,
                 env=self.environment,
                 stdin=asyncio.subprocess.DEVNULL,

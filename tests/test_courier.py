@@ -252,10 +252,20 @@ async def test_an_outcome_is_written_as_soon_as_the_store_takes_it(
     assert (await world.verify(sub, world.telegram.codes[-1])).reason is None
 
 
-async def test_a_send_that_comes_while_closing_is_not_sent_later(world: World, clock: FakeClock) -> None:
-    """Its caller hears that nothing was sent: so nothing is, not even after the restart."""
+async def test_a_send_under_way_when_the_end_begins_has_its_attempt(world: World) -> None:
+    """Calls under way end as they would have; only what would have to wait is given up."""
     sub = await world.subscribe()
     world.courier.stop_retrying()
+    assert await world.service.send(world.caller, sub, LOGIN) == (300, False)
+    world.telegram.script = [NotSent(answered=True)]
+    with pytest.raises(MessengerUnavailable):
+        await world.service.send(world.caller, sub, LOGIN)
+
+
+async def test_a_send_that_comes_after_the_end_is_not_sent_later(world: World) -> None:
+    """Its caller hears that nothing was sent: so nothing is, not even after the restart."""
+    sub = await world.subscribe()
+    await world.courier.close(0)
     with pytest.raises(MessengerUnavailable):
         await world.service.send(world.caller, sub, LOGIN)
     heir = heir_of(world)
