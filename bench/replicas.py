@@ -20,6 +20,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import aiohttp
 import asyncpg
 
 from sandbox.simulator import Simulator
@@ -67,6 +68,7 @@ async def flows(made: Fleet, seconds: float) -> float:
         while perf_counter() < until:
             user = 500_000_000 + next(_NUMBERS) * 7919
             sim.person(user)
+            made.load.one.url = made.replicas[next(_NUMBERS) % len(made.replicas)].url
             request = await made.load.one.request()
             sim.open_link(user, request["max_link"])
             question = await told(sim, user, lambda message: bool(message.buttons))
@@ -74,7 +76,8 @@ async def flows(made: Fleet, seconds: float) -> float:
             code = (await told(sim, user, lambda message: message.text[:6].isdigit())).text[:6]
             status: dict[str, Any] = {}
             while "subscriber_id" not in status:
-                status = await made.load.one.status(request)
+                path = f"/v1/otp/request/{request['request_id']}/status?wait=20"
+                status = (await made.load.one.call("GET", path)).json
             verdict = await made.load.one.verify(
                 status["subscriber_id"], code, request_id=request["request_id"]
             )
@@ -105,8 +108,11 @@ async def measure(seconds: float) -> None:
     for size in (1, 2, 3):
         with tempfile.TemporaryDirectory() as folder:
             settings = {"TELEGRAM_BOT_TOKEN": "", "LOG_LEVEL": "warning", "REPLIES_PER_MINUTE": "1000000"}
-            async with fleet(Path(folder), size, **settings) as made:
-                made.load.one.url = made.load.relay.url
+            async with (
+                fleet(Path(folder), size, wired=False, **settings) as made,
+                aiohttp.ClientSession() as http,
+            ):
+                made.load.one.http = http  # which keeps its connections
                 await calls(made, 1)
                 for name, run in (("calls", calls), ("codes", flows)):
                     before = await written(made.url)

@@ -47,7 +47,7 @@ MIGRATION_LOCK: Final = 0x7461_7063_6F64_65
 MIGRATIONS: Final = Path(__file__).with_name("postgres_migrations")
 
 _LIMITS: Final = (
-    f"SET LOCAL statement_timeout = '{DEADLINE_S:.0f}s'; SET LOCAL lock_timeout = '{DEADLINE_S:.0f}s'; "
+    f"SET LOCAL statement_timeout = '{DEADLINE_S:.0f}s'; "
     f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_S}s'"
 )
 WRITE: Final = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_LIMITS}"
@@ -181,7 +181,7 @@ class PostgresStore:
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StorageUnusable) as error:
             raise StorageUnusable(f"can't use the database: {in_one_line(error)}") from error
         store = cls(pool, direct_url, clock, own_time=own_time)
-        if noted is not None and own_time:
+        if own_time:
             clock.never_before(noted)
         store._line.begin(own_time=own_time)
         return store
@@ -250,7 +250,9 @@ class PostgresStore:
         connection = cast(Connection, taken)
         try:
             await connection.execute(begin)
-            tx = kind(connection, self._clock, await self._time(connection), own_time=self._own_time)
+            # A reader's time may be a moment behind: what it finds over by time alone is written down by a writer.
+            now = await self._time(connection) if begin == WRITE else self._clock.now()
+            tx = kind(connection, self._clock, now, own_time=self._own_time)
             value: T = await work(tx)
             await tx.write_jobs()
             await _commit(connection)
@@ -336,8 +338,8 @@ async def _open_pool(url: str, reach: Reach) -> Pool:
     )
 
 
-async def _prepared(url: str, known: Sequence[Migration]) -> int | None:
-    """Check the database and apply what is missing, all or nothing, one process at a time; the time noted last."""
+async def _prepared(url: str, known: Sequence[Migration]) -> int:
+    """Check the database and apply what is missing, all or nothing, one process at a time; its time, or the one noted."""
     connection = await _patiently(lambda: asyncpg.connect(url, timeout=UNREACHED_S, statement_cache_size=0))
     try:
         for setting in ("synchronous_commit", "fsync", "full_page_writes"):
@@ -346,10 +348,11 @@ async def _prepared(url: str, known: Sequence[Migration]) -> int | None:
         async with connection.transaction(isolation="read_committed"):
             await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
             await _migrate(connection, known)
-            noted = await connection.fetchval("SELECT value FROM facts WHERE name = $1", CLOCK_FACT)
+            noted = await connection.fetchval("SELECT value::bigint FROM facts WHERE name = $1", CLOCK_FACT)
+            now: int = await connection.fetchval(f"SELECT {NOW}")
     finally:
         await connection.close(timeout=UNREACHED_S)
-    return int(noted) if noted else None
+    return max(now, noted or 0)
 
 
 async def _migrate(connection: Connection, known: Sequence[Migration]) -> None:

@@ -60,7 +60,7 @@ async def a_restart(made: Fleet, _rng: Random) -> None:
 )
 async def test_the_rules_hold_over_three_replicas(tmp_path: Path, days: list[Any]) -> None:
     """Whatever befalls a replica, its way to the database, or the database."""
-    async with fleet(tmp_path, 3, **MAX_ALONE) as made:
+    async with fleet(tmp_path, 3, wired=True, **MAX_ALONE) as made:
         found = await through(made, "in the suite", days)
         history = made.load.history
         assert not found, "\n".join(one.excerpt(history) for one in found)

@@ -274,7 +274,7 @@ async def test_the_time_is_the_databases(url: str) -> None:
         async def now(tx: Tx) -> int:
             return tx.now
 
-        seen = await store.read(now)
+        seen = await store.write(now)
         after = await admin.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
     assert before <= seen <= after
     assert before <= clock.now()
