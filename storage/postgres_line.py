@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from secrets import randbelow, token_hex
 from typing import Any, Final
 
@@ -43,6 +44,8 @@ class Line:
         self._news = asyncio.Event()
         self._tasks = Tasks(lambda _: None)
         self._own_time = True
+        self._closed = False
+        self._hurry = asyncio.Event()
 
     def begin(self, *, own_time: bool) -> None:
         """Connect and stay connected."""
@@ -51,9 +54,10 @@ class Line:
 
     async def close(self) -> None:
         """Tell what is still to be told, and hang up."""
+        self._closed = True
         self._news.set()
-        await asyncio.sleep(0)
-        await self._tasks.drain(0)
+        self._hurry.set()
+        await self._tasks.drain(PATIENCE_S)  # a connection that is being made can't be left alone
 
     def announce(self, events: Sequence[Event]) -> None:
         """Tell the others, as soon as may be."""
@@ -63,11 +67,12 @@ class Line:
             self._news.set()
 
     async def _stay(self) -> None:
-        while True:
-            try:
+        while not self._closed:
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await self._hold()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await asyncio.sleep((500 + randbelow(1500)) / 1000)
+            with suppress(TimeoutError):
+                async with asyncio.timeout((500 + randbelow(1500)) / 1000):
+                    await self._hurry.wait()
 
     async def _hold(self) -> None:
         async with asyncio.timeout(PATIENCE_S):
@@ -80,6 +85,8 @@ class Line:
             while True:
                 async with asyncio.timeout(PATIENCE_S):
                     await self._tell(connection)
+                if self._closed:
+                    return
                 try:
                     async with asyncio.timeout(BEAT_S):
                         await self._news.wait()
