@@ -682,9 +682,11 @@ class SqlTx(ABC):
 
     async def next_job_at(self) -> int | None:
         row = await self._one(
-            "SELECT CASE WHEN lease_until > due_at THEN lease_until ELSE due_at END AS at FROM jobs ORDER BY 1 LIMIT 1"
+            "SELECT min(at) AS at FROM (SELECT min(due_at) AS at FROM jobs WHERE lease_until = 0 UNION ALL "
+            "SELECT min(CASE WHEN lease_until > due_at THEN lease_until ELSE due_at END) AS at FROM jobs "
+            "WHERE lease_until > 0) AS planned"
         )
-        return int(row["at"]) if row else None
+        return int(row["at"]) if row and row["at"] is not None else None
 
     async def end_job(self, job: Job, again_at: int | None, attempts: int = 0) -> None:
         if again_at is None:

@@ -167,6 +167,8 @@ CREATE TABLE jobs (
     PRIMARY KEY (kind, subject)
 );
 CREATE INDEX jobs_due ON jobs (due_at);
+CREATE INDEX jobs_free ON jobs (due_at) WHERE lease_until = 0;
+CREATE INDEX jobs_leased ON jobs (lease_until) WHERE lease_until > 0;
 
 CREATE TABLE pairing_misses (
     id        TEXT PRIMARY KEY,
