@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from config import VERSION
-from config.arguments import as_command, confirmed, parser, show
+from config.arguments import as_command, confirmed, parser, show, target
 from config.process import (
     EXIT_BUSY,
     EXIT_CONFIG,
@@ -30,7 +30,7 @@ from config.process import (
     spare_collections,
     take_over_loop,
 )
-from config.settings import Settings, SettingsError, defaults_but, load
+from config.settings import Settings, SettingsError, defaults_but, is_postgres, load
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -586,6 +586,38 @@ async def _command_here(settings: Settings, wanted: Mapping[str, Any]) -> Any:
         await store.close()
 
 
+async def move(settings: Settings, to: str | None) -> Any:
+    """Carry the SQLite database over to PostgreSQL, or undo that (`to` is None). Its owner must be gone."""
+    from api.admin import Refused
+    from config.clock import SystemClock
+    from storage import named, sqlite_path
+    from storage.move import NotMoved, undo
+    from storage.move import move as carry_over
+
+    url = settings.database_url.get_secret_value()
+    database = sqlite_path(url)
+    if database is None:
+        raise Refused(f"DATABASE_URL is {named(url)}: set it to the SQLite database that is to be moved")
+    if to is not None and not is_postgres(to):
+        raise Refused("--to must be postgresql://USER:PASSWORD@HOST/DATABASE")
+    lock = await own(database, asyncio.Event())
+    try:
+        if to is None:
+            return {"undone": True, "revoked": await undo(database, SystemClock())}
+        done = await carry_over(database, to, SystemClock(), _progress)
+        return {"to": named(to), "rows": dict(done.rows), "checked": True, "already_moved": done.already}
+    except NotMoved as error:
+        raise Refused(str(error)) from None
+    finally:
+        lock.release()
+
+
+def _progress(doing: str) -> None:
+    """For somebody who watches; a log needs only the end."""
+    if sys.stderr.isatty():
+        print(f"{doing} ...", file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
     given = parser().parse_args(argv)
@@ -635,9 +667,12 @@ def _run_command(given: argparse.Namespace) -> int:
         return 1
     try:
         settings = load("cli")
-        if given.command in ("backup", "codes"):
+        if given.command in ("backup", "codes", "move"):
             _must_exist(settings)
-        result = asyncio.run(command(settings, as_command(given)))
+        if given.command == "move":
+            result = asyncio.run(move(settings, None if given.undo else target(given)))
+        else:
+            result = asyncio.run(command(settings, as_command(given)))
     except Refused as error:
         print(f"tapcode: {error}", file=sys.stderr)
         return 1

@@ -7,6 +7,8 @@ import json
 import re
 import sys
 import tomllib
+from collections.abc import Mapping
+from getpass import getpass
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +42,11 @@ def parser() -> argparse.ArgumentParser:
         "revoke-all", help="end every code that lives: for a copy of the database that was put back"
     )
     revoke.add_argument("--json", action="store_true", help="print JSON")
+    _move(
+        commands.add_parser(
+            "move", help="carry the SQLite database over to PostgreSQL; stop the service first"
+        )
+    )
     _webhooks(commands.add_parser("webhooks", help="webhook registration on the messengers"))
     return top
 
@@ -75,6 +82,20 @@ def _project(top: argparse.ArgumentParser) -> None:
         verb.add_argument("id", help="as `project list` shows it")
     for verb in (create, listing, update, rotate, disable, enable, delete):
         verb.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _move(top: argparse.ArgumentParser) -> None:
+    what = top.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--to",
+        metavar="URL",
+        help="postgresql://USER:PASSWORD@HOST/DATABASE, empty; - reads it from standard input, as others can "
+        "see what stands on a command line",
+    )
+    what.add_argument(
+        "--undo", action="store_true", help="serve the SQLite database again, as it was when it was moved"
+    )
+    top.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _webhooks(top: argparse.ArgumentParser) -> None:
@@ -128,12 +149,34 @@ def confirmed(given: argparse.Namespace) -> bool:
     return input(f"Erase project {given.id} and all its data? Type yes: ").strip() == "yes"
 
 
+def target(given: argparse.Namespace) -> str:
+    """The database that `--to` names; asked for without an echo where somebody types it."""
+    if given.to != "-":
+        return str(given.to)
+    return getpass("URL: ").strip() if sys.stdin.isatty() else sys.stdin.readline().strip()
+
+
+def _show_move(result: Mapping[str, Any], database: str) -> None:
+    if "rows" not in result:
+        print(f"{database} may be served again; codes that this ended: {result['revoked']}")
+        return
+    width = max(len(table) for table in result["rows"])
+    for table, rows in result["rows"].items():
+        print(f"{table:{width}}  {rows}")
+    print("checked: the same rows on both sides, by count and by hash")
+    if result["already_moved"]:
+        print("already moved: nothing to do")
+    print(f"Now set DATABASE_URL to {result['to']} (with its password) and start. {database} is history.")
+
+
 def show(given: argparse.Namespace, result: Any, database: str) -> None:
     """Print an answer for people, or as JSON where that was asked for."""
     if given.command == "webhooks":
         print(json.dumps(result, ensure_ascii=False, indent=2))
     elif given.json:
         print(json.dumps(result, ensure_ascii=False))
+    elif given.command == "move":
+        _show_move(result, database)
     elif isinstance(result, list):
         if not result:
             print(f"no projects yet in {database}", file=sys.stderr)

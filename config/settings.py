@@ -89,18 +89,19 @@ def _database_url(value: SecretStr) -> SecretStr:
     url = value.get_secret_value()
     if url.startswith("sqlite:///") and url.removeprefix("sqlite:///") not in ("", ":memory:"):
         return value
-    if _is_postgres(url):
+    if is_postgres(url):
         return value
     raise ValueError("must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
 
 
 def _direct_url(value: SecretStr | None) -> SecretStr | None:
-    if value is not None and not _is_postgres(value.get_secret_value()):
+    if value is not None and not is_postgres(value.get_secret_value()):
         raise ValueError("must be postgresql://USER:PASSWORD@HOST/DATABASE")
     return value
 
 
-def _is_postgres(url: str) -> bool:
+def is_postgres(url: str) -> bool:
+    """Whether a URL is that of a PostgreSQL database."""
     try:  # the text of the error would hold the password
         parts = urlsplit(url)
         _ = parts.port

@@ -97,7 +97,7 @@ class PostgresTx(SqlTx):
         held = sql.endswith(self.LOCKED)
         if held:  # the clock is read for each row after its lock was got, however long that took
             sql = f"WITH held AS MATERIALIZED ({sql}) SELECT held.*, {NOW} AS held_at FROM held"
-        found = await self._connection.fetch(sql, *(_storable(value) for value in values))
+        found = await self._connection.fetch(sql, *(storable(value) for value in values))
         if held and found:
             self._go_on(found[-1]["held_at"])
         return cast(Sequence[Row], found)
@@ -131,7 +131,7 @@ class PostgresReadTx(PostgresTx):
     LOCKED = SHARED = SKIP_LOCKED = "/* reads */"
 
     async def rows(self, sql: str, *values: Any) -> Sequence[Row]:
-        return cast(Sequence[Row], await self._connection.fetch(sql, *(_storable(value) for value in values)))
+        return cast(Sequence[Row], await self._connection.fetch(sql, *(storable(value) for value in values)))
 
     async def alone(self, person: Person) -> None:
         pass
@@ -140,7 +140,7 @@ class PostgresReadTx(PostgresTx):
         pass
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """PostgreSQL's text holds every character but one, which no row of ours has."""
     return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
 
@@ -176,8 +176,8 @@ class PostgresStore:
         """Connect and bring the database up to date. Raises `StorageUnusable`."""
         direct_url, own_time = reach.direct_url or url, reach.own_time
         try:
-            noted = await _prepared(direct_url, load(migrations))
-            pool = await _patiently(lambda: _open_pool(url, reach))
+            noted = await prepared(direct_url, load(migrations))
+            pool = await patiently(lambda: _open_pool(url, reach))
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StorageUnusable) as error:
             raise StorageUnusable(f"can't use the database: {in_one_line(error)}") from error
         store = cls(pool, direct_url, clock, own_time=own_time)
@@ -306,7 +306,7 @@ def _jitter(tries: int) -> float:
     return (1 + randbelow(1000)) / 1000 * min(0.5, 0.01 * float(2**tries))
 
 
-async def _patiently(connect: Callable[[], Any]) -> Any:
+async def patiently(connect: Callable[[], Any]) -> Any:
     """Connect to a database that is about to come up."""
     loop = asyncio.get_running_loop()
     until, tries = loop.time() + DEADLINE_S, 4
@@ -338,9 +338,9 @@ async def _open_pool(url: str, reach: Reach) -> Pool:
     )
 
 
-async def _prepared(url: str, known: Sequence[Migration]) -> int:
+async def prepared(url: str, known: Sequence[Migration]) -> int:
     """Check the database and apply what is missing, all or nothing, one process at a time; its time, or the one noted."""
-    connection = await _patiently(lambda: asyncpg.connect(url, timeout=UNREACHED_S, statement_cache_size=0))
+    connection = await patiently(lambda: asyncpg.connect(url, timeout=UNREACHED_S, statement_cache_size=0))
     try:
         for setting in ("synchronous_commit", "fsync", "full_page_writes"):
             if await connection.fetchval(f"SHOW {setting}") == "off":

@@ -35,6 +35,8 @@ CHECKED_BYTES: Final = 64 * 1024 * 1024
 WRITE: Final = "BEGIN IMMEDIATE"
 CLOCK_FACT: Final = "clock"
 CLOCK_STEP_MS: Final = 1_000
+MOVED_FACT: Final = "moved"
+"""`begun ADDRESS` or `done ADDRESS`: where the truth is now; see `storage.move`."""
 RESTORE: Final = "keep a copy of the file, then put a backup in its place"
 MIGRATIONS: Final = Path(__file__).with_name("sqlite_migrations")
 
@@ -130,13 +132,20 @@ class SqliteStore:
         self._clock_noted = 0
 
     @classmethod
-    async def open(cls, path: str, clock: Clock, migrations: Path = MIGRATIONS) -> SqliteStore:
-        """Create or open a database file (or `:memory:`), and bring it up to date. Raises `StorageUnusable`."""
-        connection = _Connection(lambda: _connect(path), iter_chunk_size=64)
+    async def open(
+        cls, path: str, clock: Clock, migrations: Path = MIGRATIONS, *, history: bool = False
+    ) -> SqliteStore:
+        """Create or open a database file (or `:memory:`), and bring it up to date. Raises `StorageUnusable`.
+
+        What was moved to PostgreSQL is opened only as `history`.
+        """
+        connection = _Connection(lambda: connect(path), iter_chunk_size=64)
         try:
             await connection.start()
             try:
-                noted = await connection.call(lambda database: _prepare(database, path, load(migrations)))
+                noted = await connection.call(
+                    lambda database: _prepare(database, path, load(migrations), history=history)
+                )
             except BaseException:
                 await connection.close()
                 await connection.ended()
@@ -242,7 +251,7 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _connect(path: str) -> sqlite3.Connection:
+def connect(path: str) -> sqlite3.Connection:
     """One connection to the file, which only its owner may read."""
     if path != ":memory:":
         Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -260,7 +269,9 @@ def _connect(path: str) -> sqlite3.Connection:
     return database
 
 
-def _prepare(database: sqlite3.Connection, path: str, known: Sequence[Migration]) -> int | None:
+def _prepare(
+    database: sqlite3.Connection, path: str, known: Sequence[Migration], *, history: bool
+) -> int | None:
     """Check the file and apply what is missing, all or nothing, alone; the time that was noted last."""
     if path != ":memory:" and Path(path).stat().st_size <= CHECKED_BYTES:
         found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
@@ -281,6 +292,8 @@ def _prepare(database: sqlite3.Connection, path: str, known: Sequence[Migration]
             database.execute(
                 "INSERT INTO schema VALUES (?, ?, ?)", (step.version, step.oldest_program, step.checksum)
             )
+        if not history:
+            _refuse_history(database)
         # Nobody else can own this file: leases of before belong to the dead.
         database.execute("UPDATE jobs SET lease_until = 0")
         noted = database.execute("SELECT value FROM facts WHERE name = ?", (CLOCK_FACT,)).fetchone()
@@ -290,6 +303,21 @@ def _prepare(database: sqlite3.Connection, path: str, known: Sequence[Migration]
             database.execute("ROLLBACK")
         raise
     return int(noted["value"]) if noted else None
+
+
+def _refuse_history(database: sqlite3.Connection) -> None:
+    """Two truths would each accept a code once."""
+    found = database.execute("SELECT value FROM facts WHERE name = ?", (MOVED_FACT,)).fetchone()
+    if found is None:
+        return
+    state, _, address = str(found["value"]).partition(" ")
+    if state == "done":
+        raise StorageUnusable(
+            f"it was moved to {address} and is history: set DATABASE_URL to that, or go back with `move --undo`"
+        )
+    raise StorageUnusable(
+        f"its move to {address} was begun, and may have arrived: repeat `move --to`, or go back with `move --undo`"
+    )
 
 
 def _statements(script: str) -> list[str]:

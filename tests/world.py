@@ -103,9 +103,11 @@ async def _nothing(_tx: object) -> None:
     return None
 
 
-async def make_world(store: Store, clock: FakeClock, policy: Policy | None = None) -> World:
-    """Wire a world over an open store, with two projects."""
-    randomness = SeededRandomness()
+async def make_world(
+    store: Store, clock: FakeClock, policy: Policy | None = None, seed: str = "seed"
+) -> World:
+    """Wire a world over an open store, with two projects; two worlds of one seed make the same ids and codes."""
+    randomness = SeededRandomness(seed)
     rules = Rules(policy or Policy(), KeyRing(KEYS), randomness)
     telegram, max_ = FakeMessenger(), FakeMessenger()
     failures: list[BaseException] = []
