@@ -166,13 +166,9 @@ class _Move:
 
     def _check_file(self) -> None:
         self._tell("checking the file")
-        found = self._file.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        found = self._file.execute("PRAGMA quick_check(1)").fetchone()[0]  # no index is carried over
         if found != "ok":
             raise StorageUnusable(f"the file is damaged: {found} ({RESTORE})")
-        if dangling := self._file.execute("PRAGMA foreign_key_check").fetchone():
-            raise StorageUnusable(
-                f"a row of {dangling[0]} refers to a row of {dangling[2]} that is not there"
-            )
 
     async def _columns(self, target: Connection) -> Columns:
         """Every column of every table, the same on both sides; a newer program may have added to one of them."""
