@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import asyncpg
 
@@ -22,7 +22,7 @@ from storage import named
 from storage.migrations import load
 from storage.postgres import DEADLINE_S, MIGRATIONS, UNREACHED_S, Connection, in_one_line, prepared, storable
 from storage.postgres_line import CLOCK_FACT
-from storage.sqlite import MOVED_FACT, RESTORE, SqliteStore, connect
+from storage.sqlite import FENCE, MOVED_FACT, RESTORE, SqliteStore, SqliteTx, connect
 
 TABLES: Final = (
     "facts",
@@ -106,6 +106,7 @@ async def undo(database: str, clock: Clock) -> int:
         if await tx.fact(MOVED_FACT) is None:
             raise NotMoved(f"{database} was not moved: there is nothing to undo")
         await tx.remember(MOVED_FACT, None)
+        await cast(SqliteTx, tx).rows("DELETE FROM schema WHERE version = $1", FENCE)
         return await tx.revoke_codes()
 
     store = await SqliteStore.open(database, clock, history=True)
@@ -242,6 +243,7 @@ class _Move:
             "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (MOVED_FACT, f"{state} {self._address}"),
         )
+        self._file.execute("INSERT OR IGNORE INTO schema VALUES (?, ?, '')", (FENCE, FENCE))
         if self._file.in_transaction:
             self._file.execute("COMMIT")
 

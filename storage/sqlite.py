@@ -37,6 +37,8 @@ CLOCK_FACT: Final = "clock"
 CLOCK_STEP_MS: Final = 1_000
 MOVED_FACT: Final = "moved"
 """`begun ADDRESS` or `done ADDRESS`: where the truth is now; see `storage.move`."""
+FENCE: Final = 9_999
+"""A schema that no program knows: it stands in a file that was moved, for programs too old to know the fact."""
 RESTORE: Final = "keep a copy of the file, then put a backup in its place"
 MIGRATIONS: Final = Path(__file__).with_name("sqlite_migrations")
 
@@ -284,7 +286,8 @@ def _prepare(
             "checksum TEXT NOT NULL) STRICT"
         )
         applied = database.execute(
-            "SELECT version, oldest_program, checksum FROM schema ORDER BY version"
+            "SELECT version, oldest_program, checksum FROM schema WHERE version < ? ORDER BY version",
+            (FENCE,),
         ).fetchall()
         for step in pending(known, [tuple(row) for row in applied]):
             for statement in _statements(step.sql):

@@ -18,9 +18,10 @@ from otp.model import DeliveryState
 from otp.policy import ORPHAN_MS, Policy
 from otp.service import Reason
 from storage import Reach, open_store
+from storage.migrations import load, pending
 from storage.move import TABLES, Moved, NotMoved, move, undo
 from storage.postgres import PostgresStore
-from storage.sqlite import SqliteStore
+from storage.sqlite import MIGRATIONS, SqliteStore
 from tests.conftest import postgres_url
 from tests.fakes import START, FakeClock
 from tests.pgwire import PgWire
@@ -342,6 +343,22 @@ async def test_history_is_moved_to_one_place_only(file: str, url: str, clock: Fa
     await moved(file, url, clock)
     with pytest.raises(NotMoved, match="was moved to"):
         await moved(file, "postgresql://ann:sesame@other.example/tapcode", clock)
+
+
+async def test_an_older_program_refuses_history_too(file: str, url: str, clock: FakeClock) -> None:
+    """It knows nothing of the note, but it looks at the schema; after going back it may work again."""
+    await filled(file, clock)
+
+    def steps() -> list[tuple[int, int, str]]:
+        with closing(sqlite3.connect(file)) as database:
+            return database.execute("SELECT version, oldest_program, checksum FROM schema").fetchall()
+
+    before = steps()
+    await moved(file, url, clock)
+    with pytest.raises(StorageUnusable, match="made by a newer program"):
+        pending(load(MIGRATIONS), steps())
+    await undo(file, clock)
+    assert steps() == before
 
 
 async def test_going_back_ends_every_code(file: str, url: str, clock: FakeClock) -> None:
