@@ -76,6 +76,11 @@ async def moved(file: str, url: str, clock: FakeClock) -> Moved:
     return await move(file, url, clock, lambda _: None)
 
 
+async def served(file: str, clock: FakeClock) -> None:
+    """Open the file as a service does, and let go of it."""
+    await (await SqliteStore.open(file, clock)).close()
+
+
 async def ask(url: str, sql: str, *values: Any) -> list[tuple[Any, ...]]:
     """One statement of PostgreSQL's."""
     connection = await asyncpg.connect(url, statement_cache_size=0)
@@ -202,7 +207,7 @@ async def test_what_postgres_can_not_hold_is_stored_as_it_would_store_it(
 
 async def test_every_column_of_every_table_is_carried_over(file: str, url: str, clock: FakeClock) -> None:
     """The two schemas have the same tables and columns, and a table comes after those that it refers to."""
-    await (await SqliteStore.open(file, clock)).close()
+    await served(file, clock)
     await (await open_store(url, clock, OURS)).close()
     with closing(sqlite3.connect(file)) as database:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -262,7 +267,7 @@ async def test_a_failure_on_the_way_changes_nothing(
     finally:
         await ask(url, f"DROP TRIGGER spoil ON {table}")
     assert await rows(url) == 0
-    await (await SqliteStore.open(file, clock)).close()
+    await served(file, clock)
     assert not (await moved(file, url, clock)).already
 
 
@@ -287,10 +292,10 @@ async def test_a_commit_without_an_answer_is_finished_by_repeating(
         with pytest.raises(StorageUnusable, match="repeat the same command"):
             await moved(file, wire.url, clock)
         with pytest.raises(StorageUnusable, match="was begun, and may have arrived"):
-            await SqliteStore.open(file, clock)
+            await served(file, clock)
         assert (await moved(file, wire.url, clock)).already is (when == "after")
         with pytest.raises(StorageUnusable, match="is history"):
-            await SqliteStore.open(file, clock)
+            await served(file, clock)
 
 
 async def test_the_file_can_not_be_written_meanwhile(file: str, url: str, clock: FakeClock) -> None:
@@ -320,7 +325,7 @@ async def test_a_target_that_holds_something_is_refused(file: str, url: str, clo
     with pytest.raises(NotMoved, match=r"is not empty .*projects: 2"):
         await moved(file, url, clock)
     assert await rows(url) == before
-    await (await SqliteStore.open(file, clock)).close()
+    await served(file, clock)
 
 
 async def test_moving_twice_moves_once(file: str, url: str, clock: FakeClock) -> None:
