@@ -93,7 +93,7 @@ class BesideTheModel(RuleBasedStateMachine):
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        world.courier.stop_retrying()
+        await world.courier.close(0)
         messengers = {Channel(name): one for name, one in self.messengers.items()}
         world.courier = Courier(world.store, world.rules, self.clock, messengers, world.failures.append)
         world.store.listen(world.courier.on_event)
