@@ -209,8 +209,10 @@ class OtpService:
         settled = await self._courier.outcome(claimed)
         if settled is None or settled.refusal is Refusal.WITHDRAWN:
             await self._store.read(lambda tx: _why_withdrawn(tx, caller, subscriber_id))
-        _raise_unless_accepted(settled)
-        return await self._store.read(lambda tx: _seconds_left(tx, claimed)), claimed.reuses
+        sent = _accepted(
+            settled
+        )  # not as it was claimed: the old code may have died before its message went out
+        return await self._store.read(lambda tx: _seconds_left(tx, sent)), sent.reuses
 
     def _claimed(self, now: int, got: Delivery | Busy | NoRoom | TooMany) -> Delivery:
         match got:
@@ -366,10 +368,10 @@ def _locked() -> SubscriberLocked:
     )
 
 
-def _raise_unless_accepted(delivery: Delivery | None) -> None:
-    """Say in the API's words what became of a delivery."""
+def _accepted(delivery: Delivery | None) -> Delivery:
+    """A delivery that was accepted; of any other one it is said in the API's words what became of it."""
     if delivery is not None and delivery.state is DeliveryState.ACCEPTED:
-        return
+        return delivery
     if delivery is not None and delivery.state in (DeliveryState.UNKNOWN, DeliveryState.ATTEMPTING):
         raise DeliveryUnknown(
             "The messenger did not say whether it took the message. The code may have arrived: "

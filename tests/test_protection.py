@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from otp.codes import KeyRing
+from otp.courier import Courier
 from otp.housekeeping import purge
-from otp.model import Cause, Context, DeliveryState, Ending, Refusal, RequestStatus
+from otp.model import Cause, Channel, Context, DeliveryState, Ending, Refusal, RequestStatus
 from otp.outcomes import (
     Asked,
     Cancelled,
@@ -24,9 +25,9 @@ from otp.outcomes import (
     Unwanted,
 )
 from otp.policy import Policy
-from otp.ports import NotSent, Store, Unknown
+from otp.ports import NotSent, Store, Tx, Unknown
 from otp.protection import Protection
-from otp.service import Reason
+from otp.service import OtpService, Reason
 from tests.fakes import FakeClock
 from tests.world import ANN, BOB, LOGIN, World, make_world, wrong
 
@@ -143,6 +144,103 @@ async def test_reuse_sends_the_living_code_again(world: World, clock: FakeClock)
     assert world.telegram.codes[-1] != digits
 
 
+async def test_reuse_makes_a_new_code_when_the_key_of_the_old_one_is_gone(world: World) -> None:
+    """The answer tells of the new one, as the old one can't be told any more."""
+    sub, _, _, digits = await with_code(world)
+    await world.courier.close(0)
+    rules = replace(world.rules, keys=KeyRing(["another-key-" + "z" * 30]))
+    heir = Courier(world.store, rules, world.clock, {Channel.TELEGRAM: world.telegram}, world.failures.append)
+    service = OtpService(world.store, rules, heir, dict)
+    assert await service.send(world.caller, sub, LOGIN, reuse=True) == (300, False)
+    assert world.telegram.codes[-1] != digits
+    await heir.close(0)
+
+
+@pytest.mark.parametrize("left_ms,told", [(15_000, (15, True)), (14_999, (300, False))])
+async def test_a_code_is_sent_again_while_it_is_worth_it(
+    world: World, clock: FakeClock, left_ms: int, told: tuple[int, bool]
+) -> None:
+    """With less than 15 seconds left a new one goes out, and the answer tells of that one."""
+    sub, _, _, digits = await with_code(world)
+    clock.advance(minutes=LOGIN.ttl_minutes, ms=-left_ms)
+    assert await world.service.send(world.caller, sub, LOGIN, reuse=True) == told
+    assert (world.telegram.codes[-1] == digits) is told[1]
+    clock.advance(ms=left_ms)
+    reason = None if not told[1] else Reason.NO_ACTIVE_CODE
+    assert (await world.verify(sub, world.telegram.codes[-1])).reason is reason
+
+
+async def test_a_code_of_a_send_is_tried_again_while_it_lives(world: World, clock: FakeClock) -> None:
+    """The button was pressed while the messenger is away: it brings the code when it is back."""
+    sub = await world.subscribe()
+    await world.service.send(world.caller, sub, LOGIN)
+    world.telegram.script = [NotSent(60_000)]
+    await world.protection.repeat(world.update(), world.telegram.parcels[-1].delivery.code_id)
+    await world.settle()
+    clock.advance(minutes=1)
+    await world.settle()
+    first, second, third = world.telegram.codes[-3:]
+    assert first == second == third
+
+
+async def test_the_same_code_has_the_same_digits_under_new_limits(world: World) -> None:
+    """Since the restart only longer codes are made: what lives is sent again as it is."""
+    _, _, code_id, digits = await with_code(world)
+    rules = replace(world.rules, policy=Policy(shortest_code=8))
+    protection = Protection(world.store, rules, world.taps)
+    assert isinstance(await protection.repeat(world.update(), code_id), Coming)
+    await world.settle()
+    assert world.telegram.codes[-2:] == [digits, digits]
+
+
+async def test_a_request_is_sent_by_the_repeat_of_a_code_that_may_have_arrived(world: World) -> None:
+    """Now it is known that it did."""
+    request_id, code_id = await with_an_unknown_one(world)
+    assert isinstance(await world.protection.repeat(world.update(), code_id), Coming)
+    await world.settle()
+    state = await world.service.status(world.caller, request_id)
+    assert state.status is RequestStatus.SENT
+    sub = str(state.subscriber_id)
+    assert (await world.verify(sub, world.telegram.codes[-1], request_id=request_id)).reason is None
+
+
+@pytest.mark.parametrize("left", [True, False])
+async def test_who_left_or_was_locked_gets_nothing_again(world: World, left: bool) -> None:
+    """Even if the code had outlived it."""
+    sub, _, code_id, _ = await with_code(world)
+
+    async def change(tx: Tx) -> None:
+        await (tx.set_subscribed(sub, False) if left else tx.lock(sub))
+
+    await world.store.write(change)
+    assert isinstance(await world.protection.repeat(world.update(), code_id), Ended)
+
+
+async def test_a_replaced_code_tells_that_it_was_replaced(world: World) -> None:
+    """Under its message the button says so; the newer one is not touched."""
+    sub, _, code_id, _ = await with_code(world)
+    await world.service.send(world.caller, sub, LOGIN)
+    got = await world.protection.repeat(world.update(), code_id)
+    assert got == Ended(world.caller.project, Ending.REPLACED)
+    newest = world.telegram.parcels[-1].delivery.id
+    message = await world.store.read(lambda tx: tx.shown_code(newest))
+    assert message is not None
+    assert message.ended is None
+
+
+async def test_of_two_messages_with_one_code_the_newer_one_lives(world: World) -> None:
+    """The older one is brought up to date: it says that the code stands further down."""
+    _, _, code_id, _ = await with_code(world)
+    await world.protection.repeat(world.update(), code_id)
+    await world.settle()
+    endings = []
+    for parcel in world.telegram.parcels:
+        message = await world.store.read(lambda tx, one=parcel.delivery.id: tx.shown_code(one))  # type: ignore[misc]
+        assert message is not None
+        endings.append(message.ended)
+    assert endings == [Ending.REPEATED, None]
+
+
 async def test_a_code_that_was_used_while_it_was_sent_again_has_no_time_left(world: World) -> None:
     """The messenger took it, so it was sent; nobody needs it any more."""
     sub, _, _, digits = await with_code(world)
@@ -213,6 +311,21 @@ async def test_what_waits_for_its_next_attempt_is_withdrawn_by_it(world: World, 
     clock.advance(minutes=1)
     await world.settle()
     assert len(world.telegram.parcels) == 2
+
+
+async def test_what_waits_beyond_the_end_of_its_request_is_withdrawn_too(
+    world: World, clock: FakeClock
+) -> None:
+    """A delivery of before the end keeps the request pending for some seconds: it is cancelled, not expired."""
+    sub, _, _, _ = await with_code(world)
+    request_id = await world.request()
+    clock.advance(minutes=15, ms=-1)
+    world.courier.stop_retrying()
+    await world.taps.open(world.update(), request_id)
+    clock.advance(seconds=5)
+    assert isinstance(await world.protection.not_me_locked(world.update(), sub, request_id), Reported)
+    assert (await world.service.status(world.caller, request_id)).status is RequestStatus.CANCELLED
+    assert (await world.deliveries(request_id))[0].refusal is Refusal.WITHDRAWN
 
 
 async def test_what_is_at_the_messenger_comes_to_its_end(world: World) -> None:
