@@ -81,12 +81,15 @@ class FakeMessenger:
 
     script: list[Outcome | Callable[[Parcel], Outcome]] = field(default_factory=list)
     parcels: list[Parcel] = field(default_factory=list)
+    patience: list[int] = field(default_factory=list)
+    """How long each attempt might have taken, in ms."""
     hold: asyncio.Event | None = None
     """While set to an event, attempts wait for it."""
 
     async def hand_over(self, parcel: Parcel, timeout_ms: int) -> Outcome:
         assert timeout_ms > 0
         self.parcels.append(parcel)
+        self.patience.append(timeout_ms)
         if self.hold is not None:
             await self.hold.wait()
         step = self.script.pop(0) if self.script else Accepted(f"m{len(self.parcels)}")

@@ -23,10 +23,11 @@ from otp.errors import (
     TooManyPurposes,
 )
 from otp.events import SubscriberLocked as Locked
-from otp.model import Channel, DeliveryState, Refusal, RequestStatus
+from otp.model import Channel, DeliveryState, Ending, Refusal, RequestStatus
 from otp.policy import Policy
-from otp.ports import NotSent, Refused, Store, Unknown
+from otp.ports import NotSent, Refused, Store, Tx, Unknown
 from otp.service import OtpService, Reason, Verdict
+from storage.statements import SqlTx
 from tests.fakes import FakeClock, FakeMessenger
 from tests.world import ANN, BOB, KEYS, LOGIN, World, make_world, wrong
 
@@ -81,7 +82,40 @@ async def test_a_malformed_code_spends_nothing(world: World) -> None:
     code = await send(world, sub)
     for typed in ("", "x", code[:5], code + "0", "+" + code):
         assert await world.verify(sub, typed) == Verdict(Reason.MALFORMED_CODE, 5)
+    await world.verify(sub, wrong(code))
+    assert await world.verify(sub, "x") == Verdict(Reason.MALFORMED_CODE, 4)
     assert (await world.verify(sub, f" {code[:3]}-{code[3:]}\u200b")).reason is None
+
+
+async def test_a_code_without_attempts_left_is_good_for_nobody(world: World) -> None:
+    """Whatever left it in the store: nothing is compared with it."""
+    sub = await world.subscribe()
+    digits = world.telegram.codes[-1]
+
+    async def use_up(tx: Tx) -> None:
+        code = await tx.code(sub, "login")
+        assert code is not None
+        await tx.put_code(replace(code, attempts=code.terms.max_attempts))
+
+    await world.store.write(use_up)
+    assert await world.verify(sub, "x") == Verdict(Reason.MALFORMED_CODE, 0)
+    assert await world.verify(sub, digits) == Verdict(Reason.NO_ACTIVE_CODE, 0)
+
+
+async def test_who_does_not_consume_the_code_is_not_verified(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Right, but another one took the code after this attempt was counted."""
+    sub = await world.subscribe()
+    count = SqlTx.count_attempt
+
+    async def overtaken(tx: SqlTx, code_id: str) -> int | None:
+        made = await count(tx, code_id)
+        await tx.consume(code_id, Ending.USED)
+        return made
+
+    monkeypatch.setattr(SqlTx, "count_attempt", overtaken)
+    assert await world.verify(sub, world.telegram.codes[-1]) == Verdict(Reason.NO_ACTIVE_CODE, 0)
 
 
 async def test_a_code_dies_at_its_end(world: World, clock: FakeClock) -> None:
@@ -124,8 +158,9 @@ async def test_the_purpose_comes_from_the_request(world: World) -> None:
     request_id = await world.request(terms=replace(LOGIN, purpose="pay"))
     await world.taps.open(world.update(), request_id)
     await world.settle()
-    with pytest.raises(InvalidField):
+    with pytest.raises(InvalidField) as told:
         await world.verify(sub, "123456", purpose="login", request_id=request_id)
+    assert told.value.field == "purpose"
     assert (await world.verify(sub, world.telegram.codes[-1], request_id=request_id)).reason is None
 
 
@@ -174,6 +209,7 @@ async def test_the_budget_locks_over_all_codes(strict: World) -> None:
         await strict.verify(sub, wrong(code))
     pay = await send(strict, sub, purpose="pay")
     code = await send(strict, sub)
+    assert await strict.verify(sub, "x") == Verdict(Reason.MALFORMED_CODE, 3)
     left = [(await strict.verify(sub, wrong(code))).attempts_left for _ in range(3)]
     assert left == [2, 1, 0]
     assert await strict.verify(sub, pay, purpose="pay") == Verdict(Reason.LOCKED, 0)
@@ -192,13 +228,14 @@ async def test_a_success_resets_the_budget(strict: World) -> None:
         assert (await strict.verify(sub, code)).reason is None
 
 
-async def test_a_lowered_budget_locks_who_is_above_it(strict: World) -> None:
+@pytest.mark.parametrize("lowered", [5, 6])
+async def test_a_lowered_budget_locks_who_has_reached_it(strict: World, lowered: int) -> None:
     """The operator's new limit holds from the next guess on, for the right code too."""
     sub = await strict.subscribe()
     code = await send(strict, sub, max_attempts=10)
     for _ in range(6):
         await strict.verify(sub, wrong(code))
-    rules = replace(strict.rules, policy=Policy(guess_budget=5))
+    rules = replace(strict.rules, policy=Policy(guess_budget=lowered))
     service = OtpService(strict.store, rules, strict.courier, dict)
     assert await service.verify(strict.caller, sub, code, None, None) == Verdict(Reason.LOCKED)
 
@@ -247,9 +284,12 @@ async def test_the_ttl_of_an_unknown_delivery_runs_from_the_attempt(world: World
         clock.advance(seconds=9)
         return Unknown()
 
-    world.telegram.script = [slow]
+    world.telegram.script = [NotSent(2000), slow]
+    sending = asyncio.ensure_future(send(world, sub, ttl_minutes=1))
+    await world.settle()
+    clock.advance(seconds=2)
     with pytest.raises(DeliveryUnknown):
-        await send(world, sub, ttl_minutes=1)
+        await sending
     clock.advance(ms=50_999)
     code = world.telegram.codes[-1]
     assert (await world.verify(sub, wrong(code))).reason is Reason.WRONG_CODE
@@ -300,12 +340,44 @@ async def test_send_gives_up_within_its_deadline(world: World, clock: FakeClock)
     assert len(world.telegram.parcels) == tried
 
 
-async def test_a_wait_beyond_the_deadline_is_not_waited_for(world: World) -> None:
-    """`retry_after` of a minute: 503 at once."""
+@pytest.mark.parametrize("asked_ms", [60_000, 14_001])
+async def test_a_wait_beyond_the_deadline_is_not_waited_for(world: World, asked_ms: int) -> None:
+    """A minute, or so long that no time is left for an attempt: 503 at once."""
     sub = await world.subscribe()
-    world.telegram.script = [NotSent(60_000)]
+    world.telegram.script = [NotSent(asked_ms)]
     with pytest.raises(MessengerUnavailable):
         await send(world, sub)
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+async def test_a_wait_that_leaves_time_for_an_attempt_is_waited_for(
+    world: World, clock: FakeClock, reuse: bool
+) -> None:
+    """One second is enough; a living code is tried no longer than a new one."""
+    sub = await world.subscribe()
+    world.telegram.script = [NotSent(14_000), NotSent()]
+    sending = asyncio.ensure_future(world.service.send(world.caller, sub, LOGIN, reuse=reuse))
+    await world.settle()
+    clock.advance(seconds=14)
+    await world.settle()
+    with pytest.raises(MessengerUnavailable):
+        await sending
+    assert len(world.telegram.parcels) == 3
+
+
+async def test_every_attempt_has_the_time_that_is_left(world: World, clock: FakeClock) -> None:
+    """`/send` is answered within 15 seconds; a tap may take a whole attempt, at its end too."""
+    sub = await world.subscribe()
+    world.telegram.script = [NotSent(8000)]
+    sending = asyncio.ensure_future(world.service.send(world.caller, sub, LOGIN))
+    await world.settle()
+    clock.advance(seconds=8)
+    assert await sending == (300, False)
+    request_id = await world.request()
+    clock.advance(minutes=15, seconds=-2)
+    await world.taps.open(world.update(), request_id)
+    await world.settle()
+    assert world.telegram.patience[1:] == [10_000, 7000, 10_000]
 
 
 async def test_one_delivery_at_a_time(world: World) -> None:
@@ -419,6 +491,18 @@ async def test_a_request_runs_out_and_is_forgotten(world: World, clock: FakeCloc
         await world.service.status(world.caller, request_id)
 
 
+async def test_a_cancelled_request_tells_nobody(world: World) -> None:
+    """The person to whom it was bound cancelled it: no subscriber and no channel is told."""
+    request_id = await world.request()
+    await world.taps.open(world.update(), request_id)
+    world.telegram.script = [Unknown()]
+    await world.taps.consent(world.update(), request_id)
+    await world.settle()
+    await world.taps.cancel(world.update(), request_id)
+    state = await world.service.status(world.caller, request_id)
+    assert (state.status, state.subscriber_id, state.channel) == (RequestStatus.CANCELLED, None, None)
+
+
 async def test_a_disabled_project_can_do_nothing(world: World) -> None:
     """Every call is refused, live codes die, subscribers stay."""
     sub = await world.subscribe()
@@ -435,7 +519,7 @@ async def test_a_disabled_project_can_do_nothing(world: World) -> None:
     assert (await world.verify(sub, await send(world, sub))).reason is None
 
 
-@pytest.mark.parametrize("what", ["paused", "locked", "left"])
+@pytest.mark.parametrize("what", ["paused", "locked", "left", "locked and left"])
 async def test_a_send_that_was_overtaken_says_by_what(store: Store, clock: FakeClock, what: str) -> None:
     """It waited for another attempt: the answer is as if the change had come first, and nothing is sent."""
     world = await make_world(store, clock, Policy(guess_budget=1))
@@ -446,13 +530,13 @@ async def test_a_send_that_was_overtaken_says_by_what(store: Store, clock: FakeC
     await world.settle()
     if what == "paused":
         await world.projects.set_enabled(world.caller.project.id, False)
-    elif what == "locked":
+    if "locked" in what:
         await world.verify(sub, wrong(login))
-    else:
+    if "left" in what:
         await world.taps.gone(world.update())
     clock.advance(seconds=2)
-    told = {"paused": ProjectDisabled, "locked": SubscriberLocked, "left": SubscriberNotFound}
-    with pytest.raises(told[what]):
+    told = {"paused": ProjectDisabled, "locked": SubscriberLocked}
+    with pytest.raises(told.get(what, SubscriberNotFound)):
         await sending
     assert len(world.telegram.parcels) == 2
     await world.courier.close(0)
@@ -469,6 +553,22 @@ async def test_a_code_for_a_project_disabled_meanwhile_does_not_live(world: Worl
     await sending
     await world.projects.set_enabled(world.caller.project.id, True)
     assert (await world.verify(sub, world.telegram.codes[-1])).reason is Reason.NO_ACTIVE_CODE
+
+
+async def test_a_code_for_somebody_locked_meanwhile_does_not_live(store: Store, clock: FakeClock) -> None:
+    """The message was at the messenger when the last wrong guess locked them; Unlock does not revive it."""
+    world = await make_world(store, clock, Policy(guess_budget=1))
+    sub = await world.subscribe()
+    login = world.telegram.codes[-1]
+    world.telegram.hold = asyncio.Event()
+    sending = asyncio.ensure_future(send(world, sub, purpose="pay"))
+    await world.settle()
+    await world.verify(sub, wrong(login))
+    world.telegram.hold.set()
+    pay = await sending
+    await world.taps.unlock(world.update(), sub, None)
+    assert (await world.verify(sub, pay, purpose="pay")).reason is Reason.NO_ACTIVE_CODE
+    await world.courier.close(0)
 
 
 async def test_the_ledger_of_a_send(world: World) -> None:
