@@ -128,7 +128,9 @@ async def test_no_other_button_goes_around_the_number(world: World) -> None:
     """Forged consent, "Send again" and unlocking bring the question, never the code."""
     await world.subscribe()
     request = await made(world, match=True)
-    assert isinstance(await world.taps.open(world.update(), request.id), Asked)
+    got = await world.taps.open(world.update(), request.id)
+    assert isinstance(got, Asked)
+    assert got.project == world.caller.project
     assert isinstance(await world.taps.consent(world.update(), request.id), NotYours)
     assert isinstance(await world.taps.again(world.update(), request.id), Asked)
     assert isinstance(await world.taps.choose(world.update(), request.id, "9"), NotYours)

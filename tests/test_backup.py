@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 import stat
+import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -144,10 +145,33 @@ async def test_nothing_is_overwritten(busy: World, tmp_path: Path, clock: FakeCl
 
 async def test_a_backup_that_fails_leaves_nothing(busy: World, tmp_path: Path, clock: FakeClock) -> None:
     """No such folder, no room: one line, no half of a file."""
-    with pytest.raises(StorageUnusable, match="the backup failed"):
+    with pytest.raises(StorageUnusable, match=r"the backup failed: .*No such file"):
         await back_up(str(tmp_path / "t.db"), tmp_path / "nowhere" / "copy.db", clock)
     with pytest.raises(StorageUnusable, match="the backup failed"):
         await back_up(str(tmp_path / "t.db"), Path("/proc/copy.db"), clock)
+
+
+async def test_a_copy_that_is_stopped_leaves_nothing(
+    busy: World, tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of copying, as a process that ends stops it: at once, and only as that."""
+    copying = threading.Event()
+
+    def endless(source: sqlite3.Connection, part: Path, _target: Path) -> None:
+        part.touch()
+        source.create_function("begun", 0, copying.set)
+        source.execute(
+            "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE begun() IS NULL) "
+            "SELECT count(*) FROM n"
+        ).fetchall()
+
+    monkeypatch.setattr("storage.backup._vacuum_into", endless)
+    backing_up = asyncio.ensure_future(back_up(str(tmp_path / "t.db"), tmp_path / "copy.db", clock))
+    await asyncio.to_thread(copying.wait)
+    backing_up.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await backing_up
+    assert [found.name for found in tmp_path.glob("*copy*")] == []
 
 
 async def test_a_damaged_database_makes_no_backup(tmp_path: Path, clock: FakeClock) -> None:

@@ -142,6 +142,25 @@ async def test_taps_wait_for_a_silent_messenger(world: World) -> None:
         assert (await world.service.status(world.caller, request_id)).status is RequestStatus.SENT
 
 
+async def test_a_waiting_tap_looks_once_in_a_second(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as often as it can: the process has other things to do."""
+    naps: list[float] = []
+    sleep = world.clock.sleep
+
+    async def nap(seconds: float) -> None:
+        naps.append(seconds)
+        await sleep(seconds)
+
+    await world.subscribe()
+    for _ in range(FAILURES):
+        world.courier.breakers[Channel.TELEGRAM].note(answered=False)
+    monkeypatch.setattr(world.clock, "sleep", nap)
+    await world.taps.open(world.update(), await world.request())
+    for _ in range(3):
+        await later(world, seconds=1)
+    assert naps == [1] * len(naps) != []
+
+
 async def test_a_tap_that_waited_in_vain_comes_to_an_end(world: World) -> None:
     """With its request: no attempt is made for a link that has run out."""
     await outage(world, await world.subscribe(), Unknown())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
@@ -12,6 +13,7 @@ from otp.model import Ending, Job, MessageKind
 from otp.policy import MINUTE_MS, Policy
 from otp.ports import Store
 from otp.service import Reason
+from storage.statements import SqlTx
 from tests.fakes import START, FakeClock
 from tests.world import ANN, LOGIN, World, make_world, wrong
 
@@ -82,6 +84,15 @@ async def test_nothing_is_told_for_a_project_that_is_gone(world: World, clock: F
     message_id = await newest(world)
     clock.advance(minutes=LOGIN.ttl_minutes)
     await world.store.write(lambda tx: tx.delete_project(world.caller.project.id))
+    assert await close(world, message_id) is None
+
+
+async def test_nothing_is_told_of_a_delivery_that_is_forgotten(world: World, clock: FakeClock) -> None:
+    """Its message may be there longer."""
+    await world.subscribe()
+    message_id = await newest(world)
+    clock.advance(minutes=LOGIN.ttl_minutes)
+    await world.store.write(lambda tx: cast(SqlTx, tx).rows("DELETE FROM deliveries"))
     assert await close(world, message_id) is None
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from otp.codes import KeyRing
 from otp.courier import Courier
 from otp.delivery import begin, claim
 from otp.errors import MessengerUnavailable, SendInProgress, StorageUnavailable
@@ -60,15 +61,60 @@ async def test_a_claim_left_behind_is_sent_at_restart(world: World) -> None:
     assert (await world.verify(sub, world.telegram.codes[-1])).reason is None
 
 
-async def test_a_claim_too_old_is_not_sent_any_more(world: World, clock: FakeClock) -> None:
-    """`/send` promised 15 seconds."""
+async def test_what_was_carried_is_let_go_of(world: World) -> None:
+    """With its outcome it is out of this process's hands, and nothing fails behind the scenes."""
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    await world.service.send(world.caller, await world.subscribe(), LOGIN)
+    await world.settle()
+    assert not any(world.courier.is_carrying(parcel.delivery.id) for parcel in world.telegram.parcels)
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    "late_ms,state,refusal",
+    [(14_000, DeliveryState.ACCEPTED, None), (14_001, DeliveryState.REFUSED, Refusal.UNAVAILABLE)],
+)
+async def test_a_claim_too_old_is_not_sent_any_more(
+    world: World, clock: FakeClock, late_ms: int, state: DeliveryState, refusal: Refusal | None
+) -> None:
+    """`/send` promised 15 seconds, and an attempt needs one."""
     sub = await world.subscribe()
     left = await claimed_by_a_dead_process(world, sub, attempting=False)
-    clock.advance(seconds=15)
+    clock.advance(ms=late_ms)
     await world.courier.recover(at_start=True)
     await world.settle()
-    assert await state_of(world, left) is DeliveryState.REFUSED
+    found = await world.store.read(lambda tx: tx.delivery(left.id))
+    assert found is not None
+    assert (found.state, found.refusal) == (state, refusal)
+    assert len(world.telegram.parcels) == (1 if refusal else 2)
+
+
+@pytest.mark.parametrize("what", ["the key is gone", "left", "locked", "cancelled"])
+async def test_a_claim_that_must_not_be_sent_any_more_is_withdrawn(world: World, what: str) -> None:
+    """Whatever left it behind: nobody gets it, and nobody gets a message without a code."""
+    sub, request_id = await world.subscribe(), await world.request()
+    world.courier.stop_retrying()
+    await world.taps.open(world.update(), request_id)
+
+    async def change(tx: Tx) -> None:
+        if what == "left":
+            await tx.set_subscribed(sub, False)
+        elif what == "locked":
+            await tx.lock(sub)
+        elif what == "cancelled":
+            await tx.finish(request_id, RequestStatus.CANCELLED)
+
+    await world.store.write(change)
+    keys = KeyRing(["another-key-" + "z" * 30]) if what == "the key is gone" else world.rules.keys
+    rules = replace(world.rules, keys=keys)
+    heir = Courier(world.store, rules, world.clock, {Channel.TELEGRAM: world.telegram}, world.failures.append)
+    await heir.recover(at_start=True)
+    await world.settle()
+    [left] = await world.deliveries(request_id)
+    assert (left.state, left.refusal) == (DeliveryState.REFUSED, Refusal.WITHDRAWN)
     assert len(world.telegram.parcels) == 1
+    await heir.close(0)
 
 
 async def test_an_attempt_left_behind_is_unknown_after_20_seconds(world: World, clock: FakeClock) -> None:
@@ -157,16 +203,16 @@ async def test_shutdown_lets_what_is_at_the_messenger_end(world: World) -> None:
 
 
 async def test_shutdown_leaves_a_waiting_tap_for_the_restart(world: World, clock: FakeClock) -> None:
-    """It is sent then, while there is time."""
+    """It is sent then, after the wait that the messenger asked for, while there is time."""
     await world.subscribe()
     request_id = await world.request()
-    world.telegram.script = [NotSent()]
+    world.telegram.script = [NotSent(30_000)]
     await world.taps.open(world.update(), request_id)
     await world.settle()
     await world.courier.close(1)
     waiting = (await world.deliveries(request_id))[0]
-    assert waiting.state is DeliveryState.CLAIMED
-    clock.advance(seconds=2)
+    assert (waiting.state, waiting.due_at) == (DeliveryState.CLAIMED, clock.now() + 30_000)
+    clock.advance(seconds=30)
     heir = heir_of(world)
     await heir.recover(at_start=True)
     await world.settle()
@@ -211,6 +257,45 @@ async def test_a_tap_whose_attempt_died_can_be_asked_for_again(world: World, clo
     assert settled.offer is not None
     assert (settled.offer.kind, settled.offer.request_id) == (MessageKind.OFFER, request_id)
     await heir.close(0)
+
+
+@pytest.mark.parametrize("by", ["a look at it", "another send"])
+async def test_whoever_finds_a_tap_whose_attempt_died_settles_it(
+    world: World, clock: FakeClock, by: str
+) -> None:
+    """With the offer to send again, and without sending anything."""
+    sub, request_id = await world.subscribe(), await world.request()
+    world.telegram.hold = asyncio.Event()
+    await world.taps.open(world.update(), request_id)
+    await world.settle()
+    await world.courier.close(0)
+    clock.advance(ms=ORPHAN_MS)
+    [left] = await world.deliveries(request_id)
+    if by == "a look at it":
+        found = await world.store.write(lambda tx: begin(tx, world.rules, left.id))
+        assert isinstance(found, Delivery)
+        assert found.state is DeliveryState.UNKNOWN
+    else:
+        with pytest.raises(MessengerUnavailable):  # this process is closing; the claim comes before that
+            await world.service.send(world.caller, sub, LOGIN)
+    settled = [event for event in world.events if isinstance(event, DeliverySettled)]
+    [offer] = [event.offer for event in settled if event.delivery.id == left.id]
+    assert offer is not None
+    assert (await world.deliveries(request_id))[0].state is DeliveryState.UNKNOWN
+
+
+async def test_what_is_settled_is_not_begun(world: World) -> None:
+    """Another process was faster: nothing is changed or told once more."""
+    request_id = await world.request()
+    await world.taps.open(world.update(), request_id)
+    await world.taps.consent(world.update(), request_id)
+    await world.settle()
+    [sent] = await world.deliveries(request_id)
+    told = list(world.events)
+    assert await world.store.write(lambda tx: begin(tx, world.rules, sent.id)) == sent
+    await world.settle()
+    assert world.events == told
+    assert await world.deliveries(request_id) == [sent]
 
 
 async def test_a_bug_while_handing_over_is_an_unknown_outcome(world: World) -> None:
@@ -308,6 +393,8 @@ async def test_a_code_that_died_before_its_repeat_is_replaced_by_a_new_one(
     state = await world.service.status(world.caller, request_id)
     assert state.status is RequestStatus.SENT
     assert (await world.verify(str(state.subscriber_id), last.digits, request_id=request_id)).reason is None
+    sent = (await world.deliveries(request_id))[-1]
+    assert (last.delivery.code_id, last.delivery.reuses) == (sent.code_id, False)
 
 
 @pytest.mark.parametrize("begun", [True, False])
@@ -337,4 +424,25 @@ async def test_a_send_whose_outcome_can_not_be_stored(
         with pytest.raises(StorageUnavailable):
             await courier.outcome(left)
     world.failures.clear()
+    await courier.close(0)
+
+
+async def test_a_send_that_was_not_sent_may_be_tried_again(
+    world: World, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The messenger refused it for now, and then there was no store: it can't have arrived."""
+    monkeypatch.setattr("otp.courier.ANSWER_SECONDS", 0.2)
+    sub = await world.subscribe()
+    failing = FailingStore(store)
+    courier = Courier(
+        failing, world.rules, world.clock, {Channel.TELEGRAM: world.telegram}, world.failures.append
+    )
+    left = await claimed_by_a_dead_process(world, sub, attempting=False)
+    world.telegram.script = [NotSent(5000)]
+    asking = asyncio.ensure_future(courier.outcome(left))
+    await world.settle()
+    assert len(world.telegram.parcels) == 2
+    failing.times = 1_000
+    with pytest.raises(StorageUnavailable):
+        await asking
     await courier.close(0)

@@ -253,3 +253,37 @@ async def test_at_the_end_jobs_in_hand_are_done_and_no_others_begun(bench: Bench
     assert job is not None
     assert job.subject == "y"
     assert await bench.store.write(lambda tx: tx.take_job("heir", 60_000)) is None
+
+
+async def test_what_hangs_holds_up_the_end_for_some_seconds_only(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease will run out, and another process does it."""
+    monkeypatch.setattr("otp.jobs.LONGEST_WAIT_MS", 50)
+    bench.hold = asyncio.Event()
+    await bench.plan("x")
+    await bench.runner.start({})
+    await bench.settle()
+    async with asyncio.timeout(30):
+        await bench.runner.close()
+    assert [job.subject for job in bench.done] == ["x"]
+
+
+async def test_a_job_that_is_about_to_be_due_is_not_begun(bench: Bench, clock: FakeClock) -> None:
+    """A millisecond too early there is none."""
+    await bench.store.write(lambda tx: tx.ensure_job("act", "x", START + 1))
+    assert await bench.runner.begin_one() is False
+    clock.advance(ms=1)
+    assert await bench.runner.begin_one() is True
+    await bench.settle()
+    assert len(bench.done) == 1
+
+
+async def test_a_bug_at_the_end_of_a_job_is_told(bench: Bench) -> None:
+    """What a handler answered can't be stored."""
+    bench.script = [lambda _: "soon"]  # type: ignore[list-item, return-value]
+    await bench.plan("x")
+    await bench.runner.start({})
+    await bench.settle()
+    assert len(bench.failures) == 1
+    bench.failures.clear()

@@ -22,6 +22,7 @@ from otp.errors import (
     SubscriberNotFound,
     TooManyPurposes,
 )
+from otp.events import CodeVerified, WrongCode
 from otp.events import SubscriberLocked as Locked
 from otp.model import Channel, DeliveryState, Ending, Refusal, RequestStatus
 from otp.policy import Policy
@@ -44,10 +45,14 @@ async def send(world: World, subscriber_id: str, **terms: object) -> str:
 
 
 async def test_a_code_is_accepted_once(world: World) -> None:
-    """Right, right again: true, then no active code."""
+    """Right, right again: true, then no active code; wrong ones and the right one are told."""
     sub = await world.subscribe()
     code = world.telegram.codes[-1]
+    await world.verify(sub, wrong(code))
     assert await world.verify(sub, code) == Verdict(None)
+    told = [event for event in world.events if isinstance(event, (WrongCode, CodeVerified))]
+    about = (sub, world.caller.project.id, "login")
+    assert told == [WrongCode(*about, attempts_left=4), CodeVerified(*about)]
     assert await world.verify(sub, code) == Verdict(Reason.NO_ACTIVE_CODE, 0)
 
 

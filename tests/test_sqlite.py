@@ -278,7 +278,7 @@ async def test_what_waited_too_long_is_not_done_late(
 
 def test_a_database_is_erased_with_what_lies_beside_it(tmp_path: Path) -> None:
     """Its log and its index too, as far as they are there; nothing else."""
-    for name in ("t.db", "t.db-wal", "t.db-shm", "t.db.lock", "other.db"):
+    for name in ("t.db", "t.db-wal", "t.db-shm", "t.db-journal", "t.db.lock", "other.db"):
         (tmp_path / name).touch()
     for _ in range(2):
         remove(str(tmp_path / "t.db"))

@@ -467,6 +467,18 @@ async def test_what_counts_against_the_send_limit(filled: Store, clock: FakeCloc
     assert await run(filled, "spent", "s1", by_tap=False, since=START) == []
 
 
+async def test_a_message_counts_from_its_attempt_however_long_that_took(
+    filled: Store, clock: FakeClock
+) -> None:
+    """Asked for by a tap as its request began, handed over as it ended."""
+    await run(filled, "claim", replace(DELIVERY, cause=Cause.CONSENT, give_up_at=REQUEST.expires_at))
+    clock.set(REQUEST.expires_at - 1)
+    await run(filled, "step", "d1", DeliveryState.CLAIMED, DeliveryState.ATTEMPTING)
+    await run(filled, "step", "d1", DeliveryState.ATTEMPTING, DeliveryState.ACCEPTED)
+    since = REQUEST.expires_at - 2
+    assert await run(filled, "spent", "s1", by_tap=True, since=since) == [REQUEST.expires_at - 1]
+
+
 async def test_what_a_dead_process_left(filled: Store, clock: FakeClock) -> None:
     """Due claims and attempts without a result are found, settled ones are not."""
     await run(filled, "claim", DELIVERY)
@@ -511,6 +523,7 @@ async def test_a_job_ends_or_is_done_again(filled: Store, clock: FakeClock) -> N
     assert await run(filled, "take_job", "me", 60_000) is None
     clock.advance(seconds=5)
     job = await run(filled, "take_job", "me", 60_000)
+    assert job.attempts == 1  # type: ignore[attr-defined]  # it did not fail
     await run(filled, "end_job", job, None)
     assert await run(filled, "next_job_at") is None
 

@@ -15,9 +15,11 @@ from otp.model import (
     DeliveryState,
     Ending,
     MessageKind,
+    Mode,
     Person,
     Refusal,
     RequestStatus,
+    Subscriber,
 )
 from otp.outcomes import (
     Asked,
@@ -36,7 +38,7 @@ from otp.outcomes import (
     Unusable,
 )
 from otp.policy import Policy
-from otp.ports import NotSent, Refused, Store, Unknown
+from otp.ports import Accepted, NotSent, Outcome, Refused, Store, Unknown
 from otp.service import Reason
 from otp.taps import Taps
 from tests.fakes import FakeClock
@@ -240,6 +242,8 @@ async def test_no_cancel_while_the_code_is_being_handed_over(world: World) -> No
     world.telegram.hold = asyncio.Event()
     await world.taps.consent(world.update(), request_id)
     await world.settle()
+    got = await world.taps.consent(world.update(), request_id)
+    assert got == Coming(world.caller.project, Cause.CONSENT, fresh=False)
     assert await world.taps.cancel(world.update(), request_id) == TooLate(world.caller.project)
     world.telegram.hold.set()
     await world.settle()
@@ -256,6 +260,8 @@ async def test_a_cancel_that_is_too_late_changes_nothing(world: World) -> None:
     world.telegram.hold = asyncio.Event()
     await world.taps.again(world.update(), request_id)
     await world.settle()
+    got = await world.taps.again(world.update(), request_id)
+    assert got == Coming(world.caller.project, Cause.AGAIN, fresh=False)
     assert isinstance(await world.taps.cancel(world.update(), request_id), TooLate)
     world.telegram.hold.set()
     await world.settle()
@@ -297,8 +303,8 @@ async def test_cancel_withdraws_what_waits_for_its_next_attempt(world: World, cl
 # ------------------------------------------------------------------ a delivery that fails
 
 
-@pytest.mark.parametrize("outcome", [Unknown(), Refused(Refusal.REJECTED)])
-async def test_a_failed_delivery_offers_to_send_again(world: World, outcome: Unknown | Refused) -> None:
+@pytest.mark.parametrize("outcome", [Unknown(), Refused(Refusal.REJECTED), NotSent(16 * 60_000)])
+async def test_a_failed_delivery_offers_to_send_again(world: World, outcome: Outcome) -> None:
     """The request stays pending with an offer; only that button sends, neither the old one nor the link."""
     request_id = await asked(world)
     world.telegram.script = [outcome]
@@ -307,6 +313,9 @@ async def test_a_failed_delivery_offers_to_send_again(world: World, outcome: Unk
     assert await status(world, request_id) is RequestStatus.PENDING
     settled = [event for event in world.events if isinstance(event, DeliverySettled)]
     assert settled[-1].offer is not None
+    assert (settled[-1].project, settled[-1].language) == (world.caller.project, "en")
+    told = settled[-1].delivery
+    assert await how_it_ended(world, request_id) == (told.state, told.refusal)
     for act in (world.taps.consent, world.taps.open):
         got = await act(world.update(), request_id)
         assert isinstance(got, Offered)
@@ -450,8 +459,9 @@ async def test_nothing_is_tried_after_the_end_of_the_request(world: World, clock
 async def test_a_delivery_over_the_end_keeps_the_request_pending(world: World, clock: FakeClock) -> None:
     """Claimed before 900 s, accepted after: sent."""
     request_id, hold = await held_at_the_end(world, clock)
-    clock.advance(seconds=10)
-    assert await status(world, request_id) is RequestStatus.PENDING
+    for seconds in (2, 8):  # at its end, and some seconds later
+        clock.advance(seconds=seconds)
+        assert await status(world, request_id) is RequestStatus.PENDING
     hold.set()
     await world.settle()
     assert await status(world, request_id) is RequestStatus.SENT
@@ -467,6 +477,33 @@ async def test_an_outcome_after_the_grace_does_not_revive_the_request(world: Wor
     assert await status(world, request_id) is RequestStatus.EXPIRED
 
 
+@pytest.mark.parametrize("outcome", [Accepted("m9"), Unknown()])
+async def test_an_outcome_after_the_grace_is_too_late_for_the_request(
+    world: World, clock: FakeClock, outcome: Outcome
+) -> None:
+    """Though nobody saw it expire yet: it is not sent, and nothing is offered for it."""
+    world.telegram.script = [outcome]
+    request_id, hold = await held_at_the_end(world, clock)
+    clock.advance(seconds=17)
+    hold.set()
+    await world.settle()
+    assert await status(world, request_id) is RequestStatus.EXPIRED
+    assert [event.offer for event in world.events if isinstance(event, DeliverySettled)] == [None]
+
+
+async def test_with_no_time_for_an_attempt_the_offer_comes_at_once(world: World, clock: FakeClock) -> None:
+    """Half a second before the end of its request."""
+    await world.subscribe()
+    request_id = await world.request()
+    clock.advance(minutes=15, ms=-500)
+    await world.taps.open(world.update(), request_id)
+    await world.settle()
+    assert await how_it_ended(world, request_id) == (DeliveryState.REFUSED, Refusal.UNAVAILABLE)
+    settled = [event for event in world.events if isinstance(event, DeliverySettled)]
+    assert settled[-1].offer is not None
+    assert len(world.telegram.parcels) == 1
+
+
 async def test_the_limit_of_taps_is_told_in_minutes(world: World, clock: FakeClock) -> None:
     """The sixth code by link waits, and the same button works when there is room."""
     await world.subscribe()
@@ -477,7 +514,7 @@ async def test_the_limit_of_taps_is_told_in_minutes(world: World, clock: FakeClo
     request_id = await world.request()
     got = await world.taps.open(world.update(), request_id)
     assert isinstance(got, Offered)
-    assert (got.why, got.minutes) == (Hurdle.LIMIT, 7)
+    assert (got.why, got.minutes, got.project) == (Hurdle.LIMIT, 7, world.caller.project)
     clock.advance(minutes=7)
     assert isinstance(await world.taps.again(world.update(), request_id), Coming)
 
@@ -491,7 +528,7 @@ async def test_a_second_request_meanwhile_waits_its_turn(world: World) -> None:
     await world.settle()
     got = await world.taps.open(world.update(), second)
     assert isinstance(got, Offered)
-    assert got.why is Hurdle.BUSY
+    assert (got.why, got.project) == (Hurdle.BUSY, world.caller.project)
     world.telegram.hold.set()
     await world.settle()
     await world.taps.again(world.update(), second)
@@ -508,7 +545,7 @@ async def test_five_purposes_are_enough_for_a_tap_too(store: Store, clock: FakeC
     request_id = await world.request(terms=replace(LOGIN, purpose="p9"))
     got = await world.taps.open(world.update(), request_id)
     assert isinstance(got, Offered)
-    assert got.why is Hurdle.PURPOSES
+    assert (got.why, got.project) == (Hurdle.PURPOSES, world.caller.project)
     assert await status(world, request_id) is RequestStatus.PENDING
 
 
@@ -523,7 +560,8 @@ async def test_leaving_kills_codes_and_coming_back_keeps_the_id(world: World) ->
     assert (await world.verify(sub, code)).reason is Reason.NO_ACTIVE_CODE
     assert await world.subscribe() == sub
     assert (await world.verify(sub, code)).reason is not None
-    assert sum(isinstance(event, SubscriberJoined) for event in world.events) == 2
+    joined = [event.subscriber for event in world.events if isinstance(event, SubscriberJoined)]
+    assert joined == [Subscriber(sub, world.caller.project.id, Mode.LIVE, ANN, "en", True, 0, False)] * 2
     [left] = [event.subscriber for event in world.events if isinstance(event, SubscriberLeft)]
     assert (left.id, left.subscribed) == (sub, False)
 
@@ -558,6 +596,7 @@ async def test_an_old_question_is_a_fresh_consent_after_leaving(world: World) ->
     found = await world.taps.look(world.update())
     assert isinstance(found, Subscriptions)
     assert found.joined == []
+    assert [event.offer for event in world.events if isinstance(event, DeliverySettled)] == [None]
     assert isinstance(await world.taps.consent(world.update(), request_id), Coming)
     await world.settle()
     assert await status(world, request_id) is RequestStatus.SENT
@@ -607,7 +646,12 @@ async def test_a_locked_person_is_asked_to_unlock_before_any_code(locked: tuple[
     request_id = await world.request()
     got = await world.taps.open(world.update(), request_id)
     assert isinstance(got, MustUnlock)
-    assert got.subscriber.wrong_guesses == 3
+    assert (got.project, got.request.id, got.subscriber.wrong_guesses) == (
+        world.caller.project,
+        request_id,
+        3,
+    )
+    assert (got.message.kind, got.message.request_id) == (MessageKind.UNLOCK, request_id)
     assert await world.taps.unlock(world.update(), sub, request_id) == Coming(
         world.caller.project, Cause.UNLOCK, fresh=True
     )
