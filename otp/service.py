@@ -340,7 +340,7 @@ async def _seconds_left(tx: Tx, sent: Delivery) -> int:
     if not sent.reuses:
         return sent.terms.ttl_minutes * 60
     ends_at = await tx.code_end(sent.code_id)
-    return max(0, ends_at - tx.now) // SECOND_MS if ends_at is not None else 0
+    return (ends_at - tx.now) // SECOND_MS if ends_at is not None else 0
 
 
 async def _enabled(tx: Tx, caller: Caller) -> None:

@@ -15,6 +15,7 @@ from otp.events import DeliverySettled
 from otp.model import Cause, Channel, Delivery, DeliveryState, MessageKind, Parcel, Refusal, RequestStatus
 from otp.policy import ORPHAN_MS
 from otp.ports import Accepted, NotSent, Outcome, Store, Tx, Unknown
+from storage.statements import SqlTx
 from tests.fakes import FailingStore, FakeClock
 from tests.world import LOGIN, World
 
@@ -53,6 +54,7 @@ async def test_a_claim_left_behind_is_sent_at_restart(world: World) -> None:
     """Once, and its code is good."""
     sub = await world.subscribe()
     left = await claimed_by_a_dead_process(world, sub, attempting=False)
+    assert await world.store.read(lambda tx: tx.delivery(left.id)) == left
     await world.courier.recover(at_start=True)
     await world.courier.recover(at_start=True)
     await world.settle()
@@ -144,6 +146,24 @@ async def test_a_caller_is_told_how_long_an_orphan_may_take(world: World, clock:
     assert told.value.retry_after == 15
     clock.advance(seconds=15)
     assert await world.service.send(world.caller, sub, LOGIN) == (300, False)
+
+
+async def test_a_claim_that_was_overtaken_is_told_by_which(
+    world: World, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one was not there yet when this one looked."""
+    sub = await world.subscribe()
+    await claimed_by_a_dead_process(world, sub, attempting=True)
+    clock.advance(seconds=5)
+    look, early = SqlTx.under_way, iter([True])
+
+    async def too_early(tx: SqlTx, subscriber_id: str, purpose: str) -> Delivery | None:
+        return None if next(early, False) else await look(tx, subscriber_id, purpose)
+
+    monkeypatch.setattr(SqlTx, "under_way", too_early)
+    with pytest.raises(SendInProgress) as told:
+        await world.service.send(world.caller, sub, LOGIN)
+    assert told.value.retry_after == 15
 
 
 async def test_a_running_process_takes_up_what_another_one_left(world: World, clock: FakeClock) -> None:

@@ -34,6 +34,7 @@ def is_problem(answer: Answer, status: int, code: str) -> bool:
     assert answer.headers["Content-Type"] == "application/problem+json"
     body = answer.json
     assert set(body) >= MEMBERS
+    assert body["detail"]
     assert (body["status"], body["type"]) == (status, f"urn:tapcode:error:{code}")
     assert isinstance(body["retryable"], bool)
     assert re.fullmatch(r"\d+", answer.headers.get("Retry-After", "1"))

@@ -136,12 +136,13 @@ async def test_reuse_sends_the_living_code_again(world: World, clock: FakeClock)
     """The terms of the living code win; without one a new code is made."""
     sub, request_id, _, digits = await with_code(world)
     clock.advance(minutes=1, ms=1)
-    seconds, reused = await world.service.send(world.caller, sub, LOGIN, reuse=True)
+    other = replace(LOGIN, ttl_minutes=9, max_attempts=1, length=8)
+    seconds, reused = await world.service.send(world.caller, sub, other, reuse=True)
     assert (seconds, reused, world.telegram.codes[-1]) == (239, True, digits)
     assert (await world.verify(sub, digits, request_id=request_id)).reason is None
-    seconds, reused = await world.service.send(world.caller, sub, LOGIN, reuse=True)
-    assert (seconds, reused) == (300, False)
-    assert world.telegram.codes[-1] != digits
+    seconds, reused = await world.service.send(world.caller, sub, other, reuse=True)
+    assert (seconds, reused) == (540, False)
+    assert len(world.telegram.codes[-1]) == 8
 
 
 async def test_reuse_makes_a_new_code_when_the_key_of_the_old_one_is_gone(world: World) -> None:

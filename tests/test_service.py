@@ -580,8 +580,10 @@ async def test_the_ledger_of_a_send(world: World) -> None:
     """The delivery's row ends as accepted, after one try."""
     sub = await world.subscribe()
     await send(world, sub)
-    delivery = await world.store.read(lambda tx: tx.delivery(world.telegram.parcels[-1].delivery.id))
+    handed = world.telegram.parcels[-1].delivery
+    delivery = await world.store.read(lambda tx: tx.delivery(handed.id))
     assert delivery is not None
+    assert handed == replace(delivery, state=DeliveryState.ATTEMPTING, seed=handed.seed)
     assert (delivery.state, delivery.tries) == (DeliveryState.ACCEPTED, 1)
 
 
