@@ -88,7 +88,7 @@ class SqlTx(ABC):
 
     async def caller(self, key_hash: bytes) -> Caller | None:
         row = await self._one(
-            f"SELECT p.{PROJECT.replace(', ', ', p.')}, k.mode FROM api_keys k JOIN projects p ON p.id = k.project_id "
+            f"SELECT {PROJECT}, mode FROM api_keys k JOIN projects p ON p.id = k.project_id "
             "WHERE k.hash = $1 AND p.deleted = 0 AND (k.ends_at IS NULL OR k.ends_at > $2)",
             key_hash,
             self.now,

@@ -14,7 +14,7 @@ from otp.jobs import AT_ONCE, JobRunner, Retry
 from otp.model import Job
 from otp.policy import SECOND_MS
 from otp.ports import Store, Tx
-from tests.fakes import START, FailingStore, FakeClock
+from tests.fakes import START, FailingStore, FakeClock, at_rest
 
 Step = Callable[[Job], int | Retry | None]
 
@@ -23,7 +23,7 @@ Step = Callable[[Job], int | Retry | None]
 class Bench:
     """A runner whose jobs of the kind `act` do what a script says, and end when the script is over."""
 
-    store: FailingStore
+    inner: Store
     clock: FakeClock
     script: list[Step] = field(default_factory=list)
     done: list[Job] = field(default_factory=list)
@@ -32,6 +32,7 @@ class Bench:
     """While set to an event, jobs wait for it."""
 
     def __post_init__(self) -> None:
+        self.store = FailingStore(self.inner)
         handlers = {"act": self.act, CLOSE_MESSAGE: self.act}
         self.runner = JobRunner(self.store, self.clock, "me", handlers, self.failures.append)
         self.store.listen(self.runner.on_event)
@@ -53,9 +54,13 @@ class Bench:
 
     async def settle(self) -> None:
         """Until nothing moves that does not wait for the clock."""
-        for _ in range(100):
-            await asyncio.sleep(0)
-            await self.store.read(_nothing)
+        turns = 0
+        while turns < 100:
+            busy = not at_rest(self.inner)
+            await asyncio.sleep(0.001 if busy else 0)
+            if not busy:
+                turns += 1
+                await self.store.read(_nothing)
 
     async def after(self, ms: int) -> int:
         """How many jobs were begun by a time from now, and not one was begun 1 ms earlier."""
@@ -75,7 +80,7 @@ async def _nothing(_tx: object) -> None:
 @pytest.fixture
 async def bench(store: Store, clock: FakeClock) -> AsyncIterator[Bench]:
     """A runner that was not started yet."""
-    made = Bench(FailingStore(store), clock)
+    made = Bench(store, clock)
     yield made
     assert not made.failures
     await made.runner.close()
@@ -264,8 +269,11 @@ async def test_what_hangs_holds_up_the_end_for_some_seconds_only(
     await bench.plan("x")
     await bench.runner.start({})
     await bench.settle()
-    async with asyncio.timeout(30):
-        await bench.runner.close()
+    try:
+        async with asyncio.timeout(30):
+            await bench.runner.close()
+    finally:
+        bench.hold.set()
     assert [job.subject for job in bench.done] == ["x"]
 
 

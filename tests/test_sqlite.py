@@ -89,10 +89,10 @@ async def test_what_was_seen_dead_is_dead_after_a_restart(path: str) -> None:
 
 @pytest.mark.parametrize("content", [b"x" * 100, os.urandom(16384), b"SQLite format 3\0" + b"\xff" * 5000])
 async def test_a_file_that_is_no_database_is_refused(path: str, clock: FakeClock, content: bytes) -> None:
-    """One clear error, and no thread is left behind."""
+    """One clear error that says what to do, and no thread is left behind."""
     Path(path).parent.mkdir()
     Path(path).write_bytes(content)
-    with pytest.raises(StorageUnusable, match="can't use the database"):
+    with pytest.raises(StorageUnusable, match=r"can't use the database .* put a backup in its place"):
         await open_store(f"sqlite:///{path}", clock)
 
 
