@@ -360,7 +360,7 @@ async def test_an_outcome_is_written_as_soon_as_the_store_takes_it(
 async def test_a_send_under_way_when_the_end_begins_has_its_attempt(world: World) -> None:
     """Calls under way end as they would have; only what would have to wait is given up."""
     sub = await world.subscribe()
-    world.courier.stop_retrying()
+    await world.courier.close(0)
     assert await world.service.send(world.caller, sub, LOGIN) == (300, False)
     world.telegram.script = [NotSent(answered=True)]
     with pytest.raises(MessengerUnavailable):

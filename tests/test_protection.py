@@ -321,7 +321,7 @@ async def test_what_waits_beyond_the_end_of_its_request_is_withdrawn_too(
     sub, _, _, _ = await with_code(world)
     request_id = await world.request()
     clock.advance(minutes=15, ms=-1)
-    world.courier.stop_retrying()
+    await world.courier.close(0)
     await world.taps.open(world.update(), request_id)
     clock.advance(seconds=5)
     assert isinstance(await world.protection.not_me_locked(world.update(), sub, request_id), Reported)
