@@ -96,7 +96,7 @@ async def test_a_claim_too_old_is_not_sent_any_more(
 async def test_a_claim_that_must_not_be_sent_any_more_is_withdrawn(world: World, what: str) -> None:
     """Whatever left it behind: nobody gets it, and nobody gets a message without a code."""
     sub, request_id = await world.subscribe(), await world.request()
-    world.courier.stop_retrying()
+    await world.courier.close(0)
     await world.taps.open(world.update(), request_id)
 
     async def change(tx: Tx) -> None:
@@ -360,7 +360,7 @@ async def test_an_outcome_is_written_as_soon_as_the_store_takes_it(
 async def test_a_send_under_way_when_the_end_begins_has_its_attempt(world: World) -> None:
     """Calls under way end as they would have; only what would have to wait is given up."""
     sub = await world.subscribe()
-    await world.courier.close(0)
+    world.courier.stop_retrying()
     assert await world.service.send(world.caller, sub, LOGIN) == (300, False)
     world.telegram.script = [NotSent(answered=True)]
     with pytest.raises(MessengerUnavailable):
