@@ -350,8 +350,11 @@ async def test_a_wait_beyond_the_deadline_is_not_waited_for(world: World, asked_
     """A minute, or so long that no time is left for an attempt: 503 at once."""
     sub = await world.subscribe()
     world.telegram.script = [NotSent(asked_ms)]
+    sending = asyncio.ensure_future(send(world, sub))
+    await world.settle()
+    assert sending.done()
     with pytest.raises(MessengerUnavailable):
-        await send(world, sub)
+        await sending
 
 
 @pytest.mark.parametrize("reuse", [False, True])
@@ -365,6 +368,7 @@ async def test_a_wait_that_leaves_time_for_an_attempt_is_waited_for(
     await world.settle()
     clock.advance(seconds=14)
     await world.settle()
+    assert sending.done()
     with pytest.raises(MessengerUnavailable):
         await sending
     assert len(world.telegram.parcels) == 3
