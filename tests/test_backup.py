@@ -143,6 +143,19 @@ async def test_nothing_is_overwritten(busy: World, tmp_path: Path, clock: FakeCl
     assert not [path for path in tmp_path.iterdir() if "part" in path.name]
 
 
+async def test_what_can_not_be_removed_hides_no_failure(
+    busy: World, tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason of the failure is told, not what came of it."""
+
+    def stuck(_path: str) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("storage.backup.remove", stuck)
+    with pytest.raises(StorageUnusable, match="No such file"):
+        await back_up(str(tmp_path / "t.db"), tmp_path / "nowhere" / "copy.db", clock)
+
+
 async def test_a_backup_that_fails_leaves_nothing(busy: World, tmp_path: Path, clock: FakeClock) -> None:
     """No such folder, no room: one line, no half of a file."""
     with pytest.raises(StorageUnusable, match=r"the backup failed: .*No such file"):
@@ -151,8 +164,9 @@ async def test_a_backup_that_fails_leaves_nothing(busy: World, tmp_path: Path, c
         await back_up(str(tmp_path / "t.db"), Path("/proc/copy.db"), clock)
 
 
+@pytest.mark.parametrize("error", [sqlite3.OperationalError, OSError])
 async def test_a_copy_that_is_stopped_leaves_nothing(
-    busy: World, tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    busy: World, tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     """In the middle of copying, as a process that ends stops it: at once, and only as that."""
     copying = threading.Event()
@@ -160,10 +174,13 @@ async def test_a_copy_that_is_stopped_leaves_nothing(
     def endless(source: sqlite3.Connection, part: Path, _target: Path) -> None:
         part.touch()
         source.create_function("begun", 0, copying.set)
-        source.execute(
-            "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE begun() IS NULL) "
-            "SELECT count(*) FROM n"
-        ).fetchall()
+        try:
+            source.execute(
+                "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE begun() IS NULL) "
+                "SELECT count(*) FROM n"
+            ).fetchall()
+        except sqlite3.OperationalError:
+            raise error from None
 
     monkeypatch.setattr("storage.backup._vacuum_into", endless)
     backing_up = asyncio.ensure_future(back_up(str(tmp_path / "t.db"), tmp_path / "copy.db", clock))

@@ -110,9 +110,10 @@ async def test_a_damaged_page_is_refused(path: str, clock: FakeClock) -> None:
 
 
 async def test_a_folder_that_can_not_be_written_is_refused(clock: FakeClock) -> None:
-    """The reason is told."""
-    with pytest.raises(StorageUnusable, match="No such file or directory"):
+    """The reason is told, and no backup is called for."""
+    with pytest.raises(StorageUnusable, match="No such file or directory") as refused:
         await SqliteStore.open("/proc/nowhere/t.db", clock)
+    assert "backup" not in str(refused.value)
 
 
 # ------------------------------------------------------------------ migrations
