@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -133,8 +133,10 @@ def _split(value: SecretStr | None) -> list[str]:
     return _listed(value.get_secret_value()) if value else []
 
 
-def _password(url: SecretStr | None) -> str | None:
-    return urlsplit(url.get_secret_value()).password if url is not None else None
+def _password(url: SecretStr | None) -> list[str]:
+    """A URL's password, as it stands there and as it is."""
+    found = urlsplit(url.get_secret_value()).password if url is not None else None
+    return list(dict.fromkeys((found, unquote(found)))) if found else []
 
 
 _LOWER = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
@@ -234,9 +236,12 @@ class Settings(BaseSettings):
         """Every secret among the settings, for the log to hide."""
         named = [name for name in type(self).model_fields if not name.startswith("database_")]
         values = [getattr(self, name) for name in named]
-        passwords = [_password(url) for url in (self.database_url, self.database_direct_url)]
         hidden = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-        return [*self.keys, *hidden, *(password for password in passwords if password)]
+        return [
+            *self.keys,
+            *hidden,
+            *(word for url in (self.database_url, self.database_direct_url) for word in _password(url)),
+        ]
 
 
 def defaults_but(given: Mapping[str, Any]) -> Settings:

@@ -498,3 +498,12 @@ def test_a_setting_without_default_is_commented_out():
     for name, value, commented in documented():
         if DEFAULTS[name.lower()] is None:
             assert (value, commented) == ("", True), name
+
+
+def test_the_databases_passwords_are_secrets(environment: Environment):
+    """As they stand in the address, and as they are."""
+    environment(
+        **GOOD, DATABASE_URL="postgresql://ann:p%40ss-of-ann@db/otp",
+        DATABASE_DIRECT_URL="postgresql://ann:pass-of-bob@db/otp",
+    )  # fmt: skip
+    assert {"p%40ss-of-ann", "p@ss-of-ann", "pass-of-bob"} <= set(load("serve").secrets)
