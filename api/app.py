@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -36,7 +35,7 @@ class Api:
     def __init__(self, waiters: Waiters, door: Door, version: str) -> None:
         self._waiters = waiters
         self._door = door
-        self._document = json.dumps(openapi.document(version), ensure_ascii=False).encode()
+        self._document = openapi.as_json(version)
 
     def routes(self) -> list[web.RouteDef]:
         """The routes to add to the application."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -63,6 +65,12 @@ STATUS_PARAMETERS: list[dict[str, Any]] = [
         "schema": {"type": "string"},
     },
 ]
+
+
+@cache
+def as_json(version: str) -> bytes:
+    """The whole document, as it is served."""
+    return json.dumps(document(version), ensure_ascii=False).encode()
 
 
 def document(version: str) -> dict[str, Any]:

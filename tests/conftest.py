@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
+from functools import cache
 
 import pytest
 from hypothesis import settings
@@ -15,6 +17,9 @@ from tests.world import World, make_world
 
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
+
+ssl.create_default_context = cache(ssl.create_default_context)  # type: ignore[assignment]
+"""Reading the certificates of the machine costs more than starting everything else; nobody here changes a context."""
 
 STORES = ("sqlite", "postgres")
 """Every store that the contract holds for."""
