@@ -59,11 +59,13 @@ if TYPE_CHECKING:
 else:
     Connection, Pool = asyncpg.Connection, asyncpg.Pool
 
-_BEGIN_AGAIN = (
+_BEGIN_AGAIN: Final = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
+    asyncpg.InvalidCachedStatementError,  # a newer program changed the schema under a remembered statement
 )
-_UNREACHED = (
+"""The transaction was certainly not made."""
+_UNREACHED: Final = (
     OSError,
     asyncpg.InterfaceError,
     asyncpg.PostgresConnectionError,

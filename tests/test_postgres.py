@@ -336,6 +336,20 @@ async def test_what_waited_for_a_lock_is_judged_by_the_time_of_its_lock(url: str
 # ------------------------------------------------------------------ starting
 
 
+async def test_a_schema_that_changes_under_remembered_statements(url: str, opened) -> None:
+    """As a newer replica does it: the older one goes on."""
+    store = await opened(url)
+    await store.write(lambda tx: tx.remember("a", "b"))
+    assert await store.read(lambda tx: tx.fact("a")) == "b"
+    async with _connected(url) as admin:
+        await admin.execute("ALTER TABLE facts ALTER COLUMN value TYPE VARCHAR")
+        try:
+            assert await store.read(lambda tx: tx.fact("a")) == "b"
+        finally:
+            await admin.execute("ALTER TABLE facts ALTER COLUMN value TYPE TEXT")
+    assert await store.read(lambda tx: tx.fact("a")) == "b"
+
+
 async def test_starts_at_once_migrate_once(worker_id: str, clock: FakeClock) -> None:
     """Whichever comes first."""
     url = await fresh(f"first_{worker_id}")
