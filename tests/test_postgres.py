@@ -17,7 +17,7 @@ from otp.model import Mode, Project, RequestStatus, Subscriber
 from otp.ports import Tx
 from otp.service import Reason
 from storage import Reach, named, open_store
-from storage.postgres import MIGRATIONS, PostgresStore
+from storage.postgres import CONNECTS_AT_ONCE, MIGRATIONS, PostgresStore
 from tests.conftest import postgres_url
 from tests.fakes import START, FakeClock
 from tests.pgwire import PgWire
@@ -109,6 +109,21 @@ async def test_a_database_that_is_gone_is_an_honest_failure_and_comes_back_by_it
         await saved(store)
     wire.fate = "pass"
     assert await saved(store) == SHOP
+
+
+async def test_a_pool_is_filled_slowly_after_all_its_connections_broke(wire: PgWire, opened) -> None:
+    """A database that comes back is not run over by everybody at once."""
+    store = await opened(wire.url, Reach(pool_size=8, own_time=False))
+    await wire.cut()
+    wire.hold()
+    before = wire.connections
+    calls = [asyncio.create_task(saved(store)) for _ in range(8)]
+    while wire.connections < before + CONNECTS_AT_ONCE:  # noqa: ASYNC110  # they come when they come
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    assert wire.connections <= before + CONNECTS_AT_ONCE + 1  # and the one that listens
+    wire.release()
+    assert await asyncio.gather(*calls) == [None] * 8
 
 
 async def test_an_operation_is_run_to_its_end_without_its_caller(url: str, opened) -> None:
