@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from functools import cache
@@ -12,7 +13,7 @@ from hypothesis import settings
 from otp.ports import Store
 from storage import Reach, open_store
 from tests.fakes import FakeClock
-from tests.postgres import emptied, fresh
+from tests.postgres import cleared, emptied, fresh
 from tests.world import World, make_world
 
 settings.register_profile("tests", deadline=None)
@@ -23,6 +24,11 @@ ssl.create_default_context = cache(ssl.create_default_context)  # type: ignore[a
 
 STORES = ("sqlite", "postgres")
 """Every store that the contract holds for."""
+
+
+def pytest_sessionfinish() -> None:
+    """Each worker clears away its databases."""
+    asyncio.run(cleared())
 
 
 @pytest.fixture

@@ -54,15 +54,32 @@ def database_url(name: str) -> str:
     return urlunsplit(parts._replace(path=f"/{name}"))
 
 
+_made: list[str] = []
+
+
 async def fresh(name: str) -> str:
-    """An empty database of this name; its URL."""
+    """An empty database of this name, for this process; its URL."""
+    own = f"{name}_{os.getpid()}"  # others may test on this machine at the same time
     connection = await asyncpg.connect(server_url())
     try:
-        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        await connection.execute(f'CREATE DATABASE "{name}"')
+        await connection.execute(f'DROP DATABASE IF EXISTS "{own}" WITH (FORCE)')
+        await connection.execute(f'CREATE DATABASE "{own}"')
     finally:
         await connection.close()
-    return database_url(name)
+    _made.append(own)
+    return database_url(own)
+
+
+async def cleared() -> None:
+    """Leave no database of this process behind."""
+    if not _made:
+        return
+    connection = await asyncpg.connect(server_url())
+    try:
+        for own in dict.fromkeys(_made):
+            await connection.execute(f'DROP DATABASE IF EXISTS "{own}" WITH (FORCE)')
+    finally:
+        await connection.close()
 
 
 async def emptied(url: str) -> None:

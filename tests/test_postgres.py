@@ -405,9 +405,9 @@ async def test_a_schema_of_a_newer_program_is_refused(url: str, clock: FakeClock
 
 async def test_a_database_that_acknowledges_too_early_is_refused(worker_id: str, clock: FakeClock) -> None:
     """What was acknowledged must be on disk."""
-    name = f"hasty_{worker_id}"
-    url = await fresh(name)
+    url = await fresh(f"hasty_{worker_id}")
     async with _connected(url) as admin:
+        name = await admin.fetchval("SELECT current_database()")
         await admin.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
     with pytest.raises(StorageUnusable, match="synchronous_commit is off"):
         await open_store(url, clock, OURS)
