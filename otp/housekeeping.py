@@ -8,6 +8,7 @@ from typing import Final
 from otp.courier import Courier
 from otp.delivery import Rules, finish, note_message
 from otp.jobs import Handler
+from otp.lifecycle import status_at, under_way
 from otp.model import Ending, Job, MessageKind, Project, RequestStatus, SentMessage, ShownCode, Subscriber
 from otp.policy import SECOND_MS
 from otp.ports import Clock, Store, Tx
@@ -44,8 +45,12 @@ def erase_project(store: Store, clock: Clock) -> Handler:
 async def expire_requests(tx: Tx) -> int:
     """Write down that requests ran out; how many. Readers know it without this."""
     overdue = await tx.overdue_requests(BATCH)
-    for request in overdue:
-        await finish(tx, request, RequestStatus.EXPIRED)
+    for (
+        request
+    ) in overdue:  # a claim may have been committed while it was looked for: now the request is locked
+        flight = under_way(await tx.request_deliveries(request.id))
+        if status_at(request, flight, tx.now) is RequestStatus.EXPIRED:
+            await finish(tx, request, RequestStatus.EXPIRED)
     return len(overdue)
 
 

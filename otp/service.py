@@ -169,11 +169,18 @@ class OtpService:
 
     async def status(self, caller: Caller, request_id: str) -> RequestState:
         """What became of a request. Raises `RequestNotFound`."""
+
+        async def written(tx: Tx) -> RequestState:
+            state, request = await _state(tx, caller, request_id)
+            if state.status is not request.status:
+                await finish(tx, request, state.status)
+            return state
+
         state, request = await self._store.read(lambda tx: _state(tx, caller, request_id))
-        # What was told must be true after a restart too, whatever its clock says.
-        if state.status is not request.status:
-            await self._store.write(lambda tx: finish(tx, request, state.status))
-        return state
+        if state.status is request.status:
+            return state
+        # What is told must be true after a restart too, whatever its clock says; so it is looked at again, locked.
+        return await self._store.write(written)
 
     async def send(
         self,

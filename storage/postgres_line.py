@@ -68,7 +68,7 @@ class Line:
 
     async def _stay(self) -> None:
         while not self._closed:
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with suppress(Exception):  # whatever it is: without a line no time is noted
                 await self._hold()
             with suppress(TimeoutError):
                 async with asyncio.timeout((500 + randbelow(1500)) / 1000):
@@ -82,19 +82,25 @@ class Line:
                 await connection.add_listener(CHANNEL, self._heard)
             connection.add_termination_listener(lambda _: self._news.set())
             self._publish([ChangesMissed()])
+            beat_at = self._now() + BEAT_S
             while True:
                 async with asyncio.timeout(PATIENCE_S):
                     await self._tell(connection)
                 if self._closed:
                     return
-                try:
-                    async with asyncio.timeout(BEAT_S):
-                        await self._news.wait()
-                except TimeoutError:
+                if self._now() >= beat_at:  # however much there is to tell
                     async with asyncio.timeout(PATIENCE_S):
                         await connection.execute(_NOTE_TIME if self._own_time else "SELECT 1")
+                    beat_at = self._now() + BEAT_S
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(beat_at):
+                        await self._news.wait()
         finally:
             connection.terminate()
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
 
     async def _tell(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         self._news.clear()

@@ -134,6 +134,7 @@ class SqlTx(ABC):
         )
 
     async def erase_project(self, project_id: str, limit: int) -> bool:
+        await self._lock_project(project_id)  # one after the other: a batch that found little is the last one
         if not await self._did("SELECT 1 AS yes FROM projects WHERE id = $1 AND deleted = 1", project_id):
             return False
         gone = [len(await self.rows(f"{sql} RETURNING 1", project_id, limit)) for sql in _OF_PROJECT]
@@ -143,6 +144,7 @@ class SqlTx(ABC):
         return False
 
     async def add_key(self, project_id: str, mode: Mode, key_hash: bytes) -> None:
+        await self._lock_project(project_id)  # who ends the other keys must see them all
         await self.rows(
             "INSERT INTO api_keys (hash, project_id, mode, created_at, ends_at) VALUES ($1, $2, $3, $4, NULL) "
             "ON CONFLICT (hash) DO UPDATE SET project_id = $2, mode = $3, ends_at = NULL",
@@ -367,20 +369,19 @@ class SqlTx(ABC):
         await self.rows(f"DELETE FROM codes WHERE {theirs.format('$1')}", project_id)
 
     async def revoke_codes(self) -> int:
-        await self._end_messages(Ending.WITHDRAWN, "TRUE")
-        ended = await self.rows("DELETE FROM codes RETURNING expires_at")
-        claimed = await self.rows(
-            "UPDATE deliveries SET state = 'refused', refusal = $2, settled_at = $1, seed = $3, key_id = '' "
-            "WHERE state = 'claimed' RETURNING id",
+        # Deliveries first, all in one statement: what one brings while we look is among the codes by then.
+        coming = await self.rows(
+            "UPDATE deliveries SET state = CASE state WHEN 'claimed' THEN 'refused' ELSE state END, "
+            "refusal = CASE state WHEN 'claimed' THEN $2 ELSE refusal END, "
+            "settled_at = CASE state WHEN 'claimed' THEN $1 ELSE settled_at END, seed = $3, key_id = '' "
+            f"WHERE {UNDER_WAY} RETURNING id",
             self.now,
             Refusal.UNAVAILABLE,
             b"",
         )
-        attempting = await self.rows(
-            "UPDATE deliveries SET seed = $1, key_id = '' WHERE state = 'attempting' RETURNING id", b""
-        )
-        alive = [row for row in ended if row["expires_at"] > self.now]
-        return len(alive) + len(claimed) + len(attempting)
+        await self._end_messages(Ending.WITHDRAWN, "TRUE")
+        ended = await self.rows("DELETE FROM codes RETURNING expires_at")
+        return len(coming) + len([row for row in ended if row["expires_at"] > self.now])
 
     async def code_by_id(self, code_id: str) -> Code | None:
         row = await self._one(
@@ -750,7 +751,9 @@ _OF_PROJECT = (
 
 
 def _rows_over(table: str, key: str, time: str) -> str:
-    return f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {time} <= $1 LIMIT $2)"
+    # Said twice: a row that changed since it was found is judged again, by the outer condition alone.
+    some = f"SELECT {key} FROM {table} WHERE {time} <= $1 LIMIT $2"
+    return f"DELETE FROM {table} WHERE {key} IN ({some}) AND {time} <= $1"
 
 
 _OVER = (

@@ -1,0 +1,262 @@
+"""Transactions that meet on PostgreSQL, step by step: what one read must still be true when it acts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+import asyncpg
+import pytest
+
+from config.clock import told_clock
+from otp import housekeeping
+from otp.delivery import begin, claim, record
+from otp.events import RequestFinished
+from otp.model import Cause, Mode, Parcel, RequestStatus
+from otp.policy import REQUEST_LIFE_MS
+from otp.ports import Accepted, Tx
+from otp.projects import ERASED_AT_ONCE
+from storage import Reach, postgres_line
+from storage.postgres import PostgresStore
+from tests.conftest import postgres_url
+from tests.fakes import FakeClock
+from tests.world import ANN, LOGIN, World, make_world
+
+OURS = Reach(own_time=False)
+
+
+@pytest.fixture
+async def url(worker_id: str) -> str:
+    """An empty database."""
+    return await postgres_url(worker_id)
+
+
+@pytest.fixture
+async def world(url: str, clock: FakeClock) -> AsyncIterator[World]:
+    """The domain, which carries nothing by itself."""
+    made = await make_world(await PostgresStore.open(url, clock, OURS), clock)
+    yield made
+    await made.courier.close(0)
+    await made.store.close()
+
+
+@pytest.fixture
+async def admin(url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A look from outside."""
+    connection = await asyncpg.connect(url, statement_cache_size=0)
+    yield connection
+    await connection.close()
+
+
+async def waiting(admin: asyncpg.Connection[asyncpg.Record], count: int = 1) -> None:
+    """Until so many transactions wait for a lock."""
+    async with asyncio.timeout(10):
+        while await admin.fetchval(_WAITING) < count:  # noqa: ASYNC110  # the database sets no events
+            await asyncio.sleep(0.005)
+
+
+_WAITING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+class Held:
+    """A transaction that did its work and does not commit before it is told to."""
+
+    def __init__(self, world: World, work: Any) -> None:
+        self._done, self._go_on = asyncio.Event(), asyncio.Event()
+
+        async def slowly(tx: Tx) -> Any:
+            result = await work(tx)
+            self._done.set()
+            await self._go_on.wait()
+            return result
+
+        self._task = asyncio.create_task(world.store.write(slowly))
+
+    async def __aenter__(self) -> Held:
+        await self._done.wait()
+        return self
+
+    async def commit(self) -> Any:
+        self._go_on.set()
+        return await self._task
+
+    async def __aexit__(self, *_: object) -> None:
+        self._go_on.set()
+        await self._task
+
+
+def later(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """Beside the test."""
+    return asyncio.create_task(work)
+
+
+async def attempted(world: World, sub_id: str, request_id: str | None = None) -> Parcel:
+    """A delivery that is at the messenger, of which no courier knows."""
+    world.courier.stop_retrying()
+    world.courier._closed = True  # it sets out for nothing
+
+    async def work(tx: Tx) -> str:
+        sub = await tx.subscriber_by_id(sub_id)
+        assert sub is not None
+        request = await tx.request(request_id) if request_id else None
+        if request is not None:
+            await tx.bind(request.id, sub.person)
+        got = await claim(tx, world.rules, sub, LOGIN, Cause.OPEN if request else Cause.SEND, request)
+        return got.id  # type: ignore[union-attr]
+
+    delivery_id = await world.store.write(work)
+    parcel = await world.store.write(lambda tx: begin(tx, world.rules, delivery_id))
+    assert isinstance(parcel, Parcel)
+    return parcel
+
+
+async def test_a_code_that_arrives_while_all_are_revoked_is_dead(
+    world: World, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """Whichever of the two is written down first."""
+    sub = await world.subscribe()
+    assert (await world.verify(sub, world.telegram.codes[-1])).reason is None
+    parcel = await attempted(world, sub)
+    recorded = Held(world, lambda tx: record(tx, world.rules, parcel.delivery.id, Accepted("m9")))
+    async with recorded:
+        revoking = later(world.store.write(lambda tx: tx.revoke_codes()))
+        await waiting(admin)
+        await recorded.commit()
+        await revoking
+    assert (await world.verify(sub, parcel.digits)).reason is not None
+
+
+async def test_two_new_keys_at_once_leave_one(
+    world: World, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """The key that was made first is an old one for the second."""
+    project_id = world.caller.project.id
+    key, other = b"k" * 32, b"o" * 32
+
+    async def rotate(tx: Tx, mine: bytes) -> None:
+        await tx.add_key(project_id, Mode.LIVE, mine)
+        await tx.end_keys(project_id, tx.now, but=mine)
+
+    async with Held(world, lambda tx: rotate(tx, key)) as first:
+        second = later(world.store.write(lambda tx: rotate(tx, other)))
+        await asyncio.wait({second, later(waiting(admin))}, return_when=asyncio.FIRST_COMPLETED)
+        await first.commit()
+        await second
+    living = await admin.fetchval(
+        "SELECT count(*) FROM api_keys WHERE project_id = $1 AND ends_at IS NULL", project_id
+    )
+    assert living == 1
+
+
+async def test_a_key_that_lives_again_is_not_removed(
+    world: World, admin: asyncpg.Connection[asyncpg.Record], clock: FakeClock
+) -> None:
+    """It was over when the removal looked, and is not when it acts."""
+    project_id, key = world.caller.project.id, b"k" * 32
+    await world.store.write(lambda tx: tx.add_key(project_id, Mode.LIVE, key))
+    await world.store.write(lambda tx: tx.end_keys(project_id, tx.now, but=b""))
+    clock.advance(seconds=1)
+    async with Held(world, lambda tx: tx.add_key(project_id, Mode.LIVE, key)) as back:
+        purging = later(world.store.write(housekeeping.purge))
+        await waiting(admin)
+        await back.commit()
+        await purging
+    assert await world.service.authenticate(key) is not None
+
+
+async def test_two_who_erase_a_project_leave_nothing(
+    world: World, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """Who waited for the other's batch does not take it for the last one."""
+    project_id = world.caller.project.id
+    await admin.execute(
+        "INSERT INTO requests (id, project_id, mode, purpose, ttl_minutes, max_attempts, code_length, status, "
+        "created_at, expires_at) SELECT 'r' || n, $1, 'live', 'login', 5, 5, 6, 'pending', 0, 0 "
+        "FROM generate_series(1, $2) AS n",
+        project_id,
+        2 * ERASED_AT_ONCE,
+    )
+    await admin.execute(
+        "INSERT INTO messages (id, address, kind, request_id, created_at) SELECT 'm' || id, 'telegram:1', 'question', "
+        "id, 0 FROM requests"
+    )
+    await world.store.write(lambda tx: tx.delete_project(project_id))
+
+    def erase(tx: Tx) -> Coroutine[Any, Any, bool]:
+        return tx.erase_project(project_id, ERASED_AT_ONCE)
+
+    async with Held(world, erase) as first:
+        second = later(world.store.write(erase))
+        await waiting(admin)
+        assert await first.commit()
+        more = await second
+    while more:
+        more = await world.store.write(erase)
+    assert await admin.fetchval("SELECT count(*) FROM messages") == 0
+
+
+async def test_a_request_with_a_claim_made_in_time_does_not_expire(
+    world: World, admin: asyncpg.Connection[asyncpg.Record], clock: FakeClock
+) -> None:
+    """Even when the claim is committed while the sweep looks; and nobody is told an end that is none."""
+    sub_id = await world.subscribe()
+    request_id = await world.request()
+    clock.advance(ms=REQUEST_LIFE_MS - 3000)
+
+    async def open_late(tx: Tx) -> None:
+        sub, request = await tx.subscriber_by_id(sub_id), await tx.request(request_id)
+        assert sub is not None
+        assert request is not None
+        await tx.bind(request_id, ANN)
+        await claim(tx, world.rules, sub, LOGIN, Cause.OPEN, request)
+
+    world.courier._closed = True  # the claim waits
+    async with Held(world, open_late) as opening:
+        clock.advance(seconds=3)
+        status = later(world.service.status(world.caller, request_id))
+        await asyncio.wait({status, later(waiting(admin))}, return_when=asyncio.FIRST_COMPLETED)
+        await opening.commit()
+        told = (await status).status
+    assert told is RequestStatus.PENDING
+    assert (await world.service.status(world.caller, request_id)).status is RequestStatus.PENDING
+
+
+async def test_a_statement_whose_types_changed_is_prepared_anew(
+    world: World, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """A newer program may migrate beside us."""
+    await world.store.write(lambda tx: tx.remember("a", "b"))
+    await world.store.write(lambda tx: tx.fact("a"))
+    await admin.execute("ALTER TABLE facts ALTER value TYPE varchar(1000)")
+    try:
+        assert await world.store.write(lambda tx: tx.fact("a")) == "b"
+    finally:
+        await admin.execute("ALTER TABLE facts ALTER value TYPE text")
+
+
+async def test_the_time_is_noted_however_much_there_is_to_tell(
+    url: str, admin: asyncpg.Connection[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below it no process begins, after a busy day above all."""
+    monkeypatch.setattr(postgres_line, "BEAT_S", 0.3)
+    store = await PostgresStore.open(url, told_clock(), Reach())
+    busy = later(telling(store))
+    noted: set[str] = set()
+    async with asyncio.timeout(10):
+        while len(noted) < 3:
+            noted |= {
+                row["value"] for row in await admin.fetch("SELECT value FROM facts WHERE name = 'clock'")
+            }
+            await asyncio.sleep(0.01)
+    busy.cancel()
+    await store.close()
+
+
+async def telling(store: PostgresStore) -> None:
+    """More often than the time is noted."""
+    while True:
+        store._line.announce([RequestFinished("r", "p", RequestStatus.SENT)])
+        await asyncio.sleep(0.01)
