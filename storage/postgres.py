@@ -82,11 +82,15 @@ _TROUBLE: Final = ("25", "53", "54", "55", "57", "58", "XX")
 """Classes of errors that are the database's, not ours: resources, limits, locks, operators, disks, damage."""
 
 
+_QUEUE: Final = "(SELECT pg_advisory_xact_lock{}(hashtextextended({}, 1)))"
+"""Of those who use a project and those who change it. Row locks have none: sharers pass by whoever waits to change."""
+
+
 class PostgresTx(SqlTx):
     """A transaction that changes something."""
 
     LOCKED = "FOR UPDATE"
-    SHARED = "FOR KEY SHARE"
+    SHARED = f"AND {_QUEUE.format('_shared', '$1')} IS NOT NULL FOR KEY SHARE"
     SKIP_LOCKED = "FOR UPDATE SKIP LOCKED"
 
     def __init__(self, connection: Connection, clock: Clock, now: int, *, own_time: bool) -> None:
@@ -114,13 +118,18 @@ class PostgresTx(SqlTx):
             "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"person {person.address}"
         )
 
+    async def _lock_project(self, project_id: str) -> None:
+        await self._connection.fetch(_QUEUE.format("", "$1"), project_id)
+        await super()._lock_project(project_id)
+
     async def _lock_around(self, delivery_id: str) -> None:
         await self._connection.fetch(_AROUND, delivery_id)
 
 
-_AROUND = """
+_AROUND = f"""
 WITH d AS MATERIALIZED (SELECT project_id, request_id, subscriber_id FROM deliveries WHERE id = $1),
-    p AS MATERIALIZED (SELECT id FROM projects WHERE id = (SELECT project_id FROM d) FOR KEY SHARE),
+    p AS MATERIALIZED (SELECT id FROM projects WHERE id = (SELECT project_id FROM d)
+        AND {_QUEUE.format("_shared", "(SELECT project_id FROM d)")} IS NOT NULL FOR KEY SHARE),
     r AS MATERIALIZED (SELECT id FROM requests WHERE id = (SELECT request_id FROM d) FOR UPDATE),
     s AS MATERIALIZED (SELECT id FROM subscribers WHERE id = (SELECT subscriber_id FROM d) FOR UPDATE)
 SELECT (SELECT id FROM p), (SELECT id FROM r), (SELECT id FROM s)
@@ -136,6 +145,9 @@ class PostgresReadTx(PostgresTx):
         return cast(Sequence[Row], await self._connection.fetch(sql, *(storable(value) for value in values)))
 
     async def alone(self, person: Person) -> None:
+        pass
+
+    async def _lock_project(self, project_id: str) -> None:
         pass
 
     async def _lock_around(self, delivery_id: str) -> None:

@@ -260,3 +260,20 @@ async def telling(store: PostgresStore) -> None:
     while True:
         store._line.announce([RequestFinished("r", "p", RequestStatus.SENT)])
         await asyncio.sleep(0.01)
+
+
+async def test_whoever_switches_a_project_off_waits_in_a_queue(
+    world: World, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """Those who use it and come later do not pass by, and see it switched off: else a busy one could not be."""
+    project_id = world.caller.project.id
+    async with Held(world, lambda tx: tx.project(project_id)) as using:
+        switching = later(world.projects.set_enabled(project_id, False))
+        await waiting(admin)
+        late = later(world.store.write(lambda tx: tx.project(project_id)))
+        await waiting(admin, 2)
+        await using.commit()
+        await switching
+        seen = await late
+    assert seen is not None
+    assert not seen.enabled
