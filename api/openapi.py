@@ -45,18 +45,20 @@ HEADERS: dict[str, dict[str, Any]] = {
     "WWW-Authenticate": {"required": True, "schema": {"type": "string"}},
 }
 
+WAIT: dict[str, Any] = {
+    "name": "wait",
+    "in": "query",
+    "description": "Seconds to wait for a change; not together with an event stream",
+    "schema": {"type": "integer", "minimum": 1, "maximum": LONGEST_WAIT},
+}
+"""As an extension, not among the parameters: programs that try every value of those give up on a call that waits."""
+
 STATUS_PARAMETERS: list[dict[str, Any]] = [
     {
         "name": "request_id",
         "in": "path",
         "required": True,
         "schema": {"type": "string", "pattern": REQUEST_ID_PATTERN},
-    },
-    {
-        "name": "wait",
-        "in": "query",
-        "description": "Seconds to wait for a change; not together with an event stream",
-        "schema": {"type": "integer", "minimum": 1, "maximum": LONGEST_WAIT},
     },
     {
         "name": "Last-Event-ID",
@@ -122,6 +124,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
     if operation.run is None:
         described["parameters"] = STATUS_PARAMETERS
+        described["x-wait"] = WAIT
         described["responses"]["200"]["content"][EVENT_STREAM] = {
             "schema": {
                 "type": "string",

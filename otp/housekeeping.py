@@ -45,9 +45,8 @@ def erase_project(store: Store, clock: Clock) -> Handler:
 async def expire_requests(tx: Tx) -> int:
     """Write down that requests ran out; how many. Readers know it without this."""
     overdue = await tx.overdue_requests(BATCH)
-    for (
-        request
-    ) in overdue:  # a claim may have been committed while it was looked for: now the request is locked
+    for request in overdue:
+        # A claim may have been committed while the request was looked for: now it is locked.
         flight = under_way(await tx.request_deliveries(request.id))
         if status_at(request, flight, tx.now) is RequestStatus.EXPIRED:
             await finish(tx, request, RequestStatus.EXPIRED)
