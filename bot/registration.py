@@ -141,8 +141,9 @@ class Registration:
         if channel not in self._given:
             info.username = await self._store.read(_recalled(channel, fact)) or info.username
         if told := await self._store.read(_recalled(channel, STATE_FACT)):
-            state, info.webhook, info.detail = json.loads(told)
-            info.state = State(state)
+            with suppress(ValueError):  # of a newer program, that knows more states
+                state, webhook, detail = json.loads(told)
+                info.state, info.webhook, info.detail = State(state), webhook, detail
 
     async def _identify(self, skin: Skin, info: ChannelInfo) -> None:
         asked = await skin.username()

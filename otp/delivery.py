@@ -323,8 +323,11 @@ async def settle_orphan(tx: Tx, rules: Rules, delivery: Delivery | None) -> Deli
         return delivery
     if tx.now < delivery.attempted_at + ORPHAN_MS:
         return delivery
-    await _settle_unknown(tx, rules, delivery)
-    return None
+    held = await tx.delivery(delivery.id)  # it may have been found without its lock, and settled since
+    if held is not None and held.state is DeliveryState.ATTEMPTING:
+        await _settle_unknown(tx, rules, held)
+        return None
+    return held if held is not None and held.state is DeliveryState.CLAIMED else None
 
 
 async def _settle(

@@ -86,8 +86,9 @@ async def once(store: Store, update: Update, work: Work[R]) -> R | Repeated:
         if not await tx.first_sight(update.key):
             return Repeated()
         await tx.alone(update.person)
-        await tx.see(update.person, update.language)
-        return await work(tx)
+        done = await work(tx)
+        await tx.see(update.person, update.language)  # last: it locks subscribers, which come after requests
+        return done
 
     return await store.write(guarded)
 
@@ -191,6 +192,8 @@ class Taps:
         """Unlock was pressed, with the request that waits for it if there is one."""
 
         async def work(tx: Tx) -> Pressing:
+            if request_id is not None and REQUEST_ID.fullmatch(request_id):
+                await tx.request(request_id)  # locked before the subscriber, as everywhere
             sub = await tx.subscriber_by_id(subscriber_id)
             if sub is None or sub.person != update.person:
                 return NotYours()

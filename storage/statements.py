@@ -43,6 +43,7 @@ from otp.policy import (
 from storage import rows
 from storage.rows import CODE, DELIVERY, JOB, PROJECT, REQUEST, SUBSCRIBER, Row
 
+_JOBS_AT_ONCE = 200
 UNDER_WAY = "state IN ('claimed', 'attempting')"
 
 
@@ -79,10 +80,11 @@ class SqlTx(ABC):
         self.events.append(event)
 
     async def write_jobs(self) -> None:
-        """Before the commit: the jobs that belong to what changed."""
-        for event in self.events:
-            for kind, subject in jobs_of(event):
-                await self.ensure_job(kind, subject, self.now)
+        """Before the commit: the jobs that belong to what changed, many at once."""
+        wanted = list(dict.fromkeys(job for event in self.events for job in jobs_of(event)))
+        for start in range(0, len(wanted), _JOBS_AT_ONCE):
+            some = wanted[start : start + _JOBS_AT_ONCE]
+            await self._plan([(kind, subject, self.now) for kind, subject in some])
 
     # ------------------------------------------------------------- projects
 
@@ -661,13 +663,16 @@ class SqlTx(ABC):
     # ----------------------------------------------------------- housekeeping
 
     async def ensure_job(self, kind: str, subject: str, due_at: int) -> None:
+        await self._plan([(kind, subject, due_at)])
+
+    async def _plan(self, jobs: Sequence[tuple[str, str, int]]) -> None:
+        """Different jobs, in one statement."""
+        places = [f"(${3 * at + 1}, ${3 * at + 2}, ${3 * at + 3}, 0, 0, '', '')" for at in range(len(jobs))]
         await self.rows(
             "INSERT INTO jobs (kind, subject, due_at, attempts, lease_until, owner, payload) "
-            "VALUES ($1, $2, $3, 0, 0, '', '') ON CONFLICT (kind, subject) DO UPDATE SET due_at = $3 "
-            "WHERE jobs.due_at > $3 OR jobs.lease_until > $3",
-            kind,
-            subject,
-            due_at,
+            f"VALUES {', '.join(places)} ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at "
+            "WHERE jobs.due_at > excluded.due_at OR jobs.lease_until > excluded.due_at",
+            *(value for job in jobs for value in job),
         )
 
     async def take_job(self, owner: str, lease_ms: int) -> Job | None:

@@ -149,6 +149,23 @@ async def test_operations_do_not_mix(filled: Store) -> None:
     assert sub == replace(SUB, wrong_guesses=50)
 
 
+async def test_many_jobs_of_one_transaction_are_planned_together(filled: Store) -> None:
+    """Each once, however many and however often they were asked for."""
+
+    async def lock_many(tx: Tx) -> None:
+        for number in (*range(450), *range(450)):
+            tx.emit(SubscriberLocked(replace(SUB, id=f"s{number}")))
+
+    async def taken(tx: Tx) -> list[str]:
+        found = []
+        while (job := await tx.take_job("me", 1000)) is not None:
+            found.append(job.subject)
+        return found
+
+    await filled.write(lock_many)
+    assert sorted(await filled.write(taken)) == sorted(f"s{number}" for number in range(450))
+
+
 # ------------------------------------------------------------------ life cycles
 
 
