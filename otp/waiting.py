@@ -155,7 +155,8 @@ class Alarm:
         self._sleeper = self._tasks.start(self._ring(first))
 
     async def _ring(self, at: int) -> None:
-        await self._clock.sleep(max(0, at - self._clock.now()) / SECOND_MS)
+        while (left := at - self._clock.now()) > 0:
+            await self._clock.sleep(left / SECOND_MS)
         self._sleeper = None
         now = self._clock.now()
         while self._ticks and self._ticks[0] <= now:

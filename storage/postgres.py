@@ -25,7 +25,7 @@ from otp.events import Event
 from otp.model import Person
 from otp.ports import Clock, Work
 from otp.tasks import Tasks
-from storage import Reach
+from storage import Reach, named
 from storage.migrations import Migration, load, pending
 from storage.postgres_line import CLOCK_FACT, NOW, Line
 from storage.rows import Row
@@ -193,7 +193,7 @@ class PostgresStore:
             noted = await prepared(direct_url, load(migrations))
             pool = await patiently(lambda: _open_pool(url, reach))
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StorageUnusable) as error:
-            raise StorageUnusable(f"can't use the database: {in_one_line(error)}") from error
+            raise StorageUnusable(f"can't use the database {named(url)}: {in_one_line(error)}") from error
         store = cls(pool, direct_url, clock, own_time=own_time)
         if own_time:
             clock.never_before(noted)
