@@ -102,7 +102,7 @@ async def a_mix(run: Running, channel: str, seed: int) -> None:
     await one.check(f"seed {seed} on {channel}: {' '.join(kinds)}")
 
 
-@WHERE
+@pytest.mark.parametrize("run,channel", [("sqlite", channel) for channel in CHANNELS], indirect=["run"])
 async def test_every_pair_at_once(run: Running, channel: str) -> None:
     """Any two kinds of calls, twice each: some order of them explains all that was answered."""
     for number, pair in enumerate(combinations_with_replacement(KINDS, 2)):

@@ -32,7 +32,7 @@ from otp.model import (
 )
 from otp.policy import HOUR_MS, MINUTE_MS, REQUEST_KEPT_MS, UPDATE_KEYS_KEPT_MS
 from otp.ports import Store, Tx
-from tests.fakes import START, FakeClock
+from tests.fakes import START, FakeClock, what_happened
 
 ANN = Person(Channel.TELEGRAM, 7001)
 BOB = Person(Channel.MAX, 2**62)
@@ -101,7 +101,7 @@ async def test_a_failed_operation_leaves_nothing_behind(filled: Store) -> None:
 async def test_events_are_told_after_the_commit_only(filled: Store) -> None:
     """Listeners hear of committed changes and of no others."""
     heard: list[Event] = []
-    filled.listen(heard.append)
+    filled.listen(what_happened(heard))
     event = CodeVerified("s1", "p1", "login")
 
     async def work(tx: Tx, fail: bool) -> None:

@@ -17,7 +17,7 @@ from otp.projects import Projects
 from otp.protection import Protection
 from otp.service import NewRequest, OtpService, Verdict
 from otp.taps import Taps, Update
-from tests.fakes import FakeClock, FakeMessenger, SeededRandomness, at_rest
+from tests.fakes import FakeClock, FakeMessenger, SeededRandomness, at_rest, what_happened
 
 KEYS = ("first-key-" + "x" * 30, "second-key-" + "y" * 30)
 ANN = Person(Channel.TELEGRAM, 7001)
@@ -114,7 +114,7 @@ async def make_world(
     events: list[Event] = []
     courier = Courier(store, rules, clock, {Channel.TELEGRAM: telegram, Channel.MAX: max_}, failures.append)
     store.listen(courier.on_event)
-    store.listen(events.append)
+    store.listen(what_happened(events))
     bots = {Channel.TELEGRAM: "a_bot", Channel.MAX: "id1_bot"}
     service = OtpService(store, rules, courier, lambda: dict(bots))
     projects = Projects(store, randomness, Mode.LIVE)
