@@ -26,6 +26,18 @@ STORES = ("sqlite", "postgres")
 """Every store that the contract holds for."""
 
 
+FAST_ON_BOTH = ("test_store", "test_service", "test_races")
+"""The contract of the stores, the calls and the races; the other rules are held against PostgreSQL by `make test-slow`."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the fast suite fast."""
+    for item in items:
+        if "[postgres" in item.name and item.path.stem not in FAST_ON_BOTH:
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_sessionfinish() -> None:
     """Each worker clears away its databases."""
     asyncio.run(cleared())
