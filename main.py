@@ -196,6 +196,13 @@ def make_registration(settings: Settings, store: Store, skins: Mapping[Channel, 
     )
 
 
+def make_clock(database: str | None) -> Clock:
+    """The clock over a store: this machine's over an SQLite file, else the one that the database tells."""
+    from config.clock import SystemClock, told_clock
+
+    return SystemClock() if database else told_clock()
+
+
 def make_reach(settings: Settings) -> Reach:
     """How the database is reached."""
     from storage import Reach
@@ -391,7 +398,7 @@ async def serve(settings: Settings) -> None:
     import structlog
 
     from api.admin import AdminServer
-    from config.clock import SystemClock, SystemRandomness, told_clock
+    from config.clock import SystemRandomness
     from otp.model import Mode
     from storage import open_store, sqlite_path
     from storage.ownership import socket_path
@@ -399,7 +406,7 @@ async def serve(settings: Settings) -> None:
     log = structlog.get_logger()
     stop, url = take_over_loop(), settings.database_url.get_secret_value()
     database = sqlite_path(url)
-    clock = SystemClock() if database else told_clock()
+    clock = make_clock(database)
     lock = await own(database, stop) if database else None
     try:
         store = await open_store(url, clock, make_reach(settings))
@@ -565,14 +572,14 @@ def operator_commands(
 async def _command_here(settings: Settings, wanted: Mapping[str, Any]) -> Any:
     """Only the parts that the command needs: the `webhooks` commands alone load a messenger."""
     from api.admin import perform
-    from config.clock import SystemClock, SystemRandomness, told_clock
+    from config.clock import SystemRandomness
     from otp.model import Mode
     from otp.projects import Projects
     from storage import open_store, sqlite_path
 
     url = settings.database_url.get_secret_value()
     database = sqlite_path(url)
-    clock = SystemClock() if database else told_clock()
+    clock = make_clock(database)
     store = await open_store(url, clock, make_reach(settings))
     skins = make_skins(settings) if wanted["group"] == "webhooks" else {}
     try:

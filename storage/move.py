@@ -21,7 +21,7 @@ from otp.ports import Clock, Tx
 from storage import named
 from storage.migrations import load
 from storage.postgres import DEADLINE_S, MIGRATIONS, UNREACHED_S, Connection, in_one_line, prepared, storable
-from storage.postgres_line import CLOCK_FACT
+from storage.rows import CLOCK_FACT
 from storage.sqlite import FENCE, MOVED_FACT, RESTORE, SqliteStore, SqliteTx, connect
 
 TABLES: Final = (

@@ -27,8 +27,8 @@ from otp.ports import Clock, Work
 from otp.tasks import Tasks
 from storage import Reach, named
 from storage.migrations import Migration, load, pending
-from storage.postgres_line import CLOCK_FACT, NOW, Line
-from storage.rows import Row
+from storage.postgres_line import NOW, Line
+from storage.rows import CLOCK_FACT, Row
 from storage.statements import SqlTx
 
 T = TypeVar("T")
@@ -89,6 +89,7 @@ _QUEUE: Final = "(SELECT pg_advisory_xact_lock{}(hashtextextended({}, 1)))"
 class PostgresTx(SqlTx):
     """A transaction that changes something."""
 
+    BEGIN = WRITE
     LOCKED = "FOR UPDATE"
     SHARED = f"AND {_QUEUE.format('_shared', '$1')} IS NOT NULL FOR KEY SHARE"
     SKIP_LOCKED = "FOR UPDATE SKIP LOCKED"
@@ -139,6 +140,7 @@ SELECT (SELECT id FROM p), (SELECT id FROM r), (SELECT id FROM s)
 class PostgresReadTx(PostgresTx):
     """A transaction that changes nothing, and waits for nobody."""
 
+    BEGIN = READ
     LOCKED = SHARED = SKIP_LOCKED = "/* reads */"
 
     async def rows(self, sql: str, *values: Any) -> Sequence[Row]:
@@ -183,7 +185,7 @@ class PostgresStore:
         self._own_time = own_time
         self._listeners: list[Callable[[Event], None]] = []
         self._tasks = Tasks(lambda _: None)  # who awaits a transaction is told of its failure
-        self._line = Line(line_url, self._publish)
+        self._line = Line(line_url, self._publish, own_time=own_time)
 
     @classmethod
     async def open(cls, url: str, clock: Clock, reach: Reach, migrations: Path = MIGRATIONS) -> PostgresStore:
@@ -197,7 +199,7 @@ class PostgresStore:
         store = cls(pool, direct_url, clock, own_time=own_time)
         if own_time:
             clock.never_before(noted)
-        store._line.begin(own_time=own_time)
+        store._line.begin()
         return store
 
     @property
@@ -206,10 +208,10 @@ class PostgresStore:
         return self._tasks.idle
 
     async def write(self, work: Work[T]) -> T:
-        return await self._run(WRITE, PostgresTx, work)
+        return await self._run(PostgresTx, work)
 
     async def read(self, work: Work[T]) -> T:
-        return await self._run(READ, PostgresReadTx, work)
+        return await self._run(PostgresReadTx, work)
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         self._listeners.append(listener)
@@ -223,21 +225,21 @@ class PostgresStore:
         except (TimeoutError, *_UNREACHED):
             self._pool.terminate()
 
-    async def _run(self, begin: str, kind: type[PostgresTx], work: Work[T]) -> T:
+    async def _run(self, kind: type[PostgresTx], work: Work[T]) -> T:
         """To its end, even if the caller goes away."""
-        running = self._tasks.start(self._until_done(begin, kind, work))
+        running = self._tasks.start(self._until_done(kind, work))
         if running is None:
             raise RuntimeError("a store's tasks have no limit")
         return await asyncio.shield(running)
 
-    async def _until_done(self, begin: str, kind: type[PostgresTx], work: Work[T]) -> T:
+    async def _until_done(self, kind: type[PostgresTx], work: Work[T]) -> T:
         loop = asyncio.get_running_loop()
         started, tries, duplicates = loop.time(), 0, 0
         while True:
             until = DEADLINE_S
             try:
                 async with asyncio.timeout_at(started + DEADLINE_S):
-                    return await self._once(begin, kind, work)
+                    return await self._once(kind, work)
             except _BEGIN_AGAIN as error:
                 cause: Exception = error
             except asyncpg.UniqueViolationError as error:
@@ -245,27 +247,27 @@ class PostgresStore:
                 if duplicates > DUPLICATES:
                     raise
             except (TimeoutError, _CommitUnknownError) as error:
-                raise StorageUnavailable("The store can't be used now.", retry_after=5) from error
+                raise _unavailable() from error
             except _UNREACHED as error:
                 cause, until = error, UNREACHED_S
             except asyncpg.PostgresError as error:
                 if not (error.sqlstate or "").startswith(_TROUBLE):
                     raise  # a bug of ours, not the database's fault
-                raise StorageUnavailable("The store can't be used now.", retry_after=5) from error
+                raise _unavailable() from error
             tries += 1
             wait = _jitter(tries)
             if loop.time() + wait > started + until:
-                raise StorageUnavailable("The store can't be used now.", retry_after=5) from cause
+                raise _unavailable() from cause
             await asyncio.sleep(wait)
 
-    async def _once(self, begin: str, kind: type[PostgresTx], work: Work[T]) -> T:
+    async def _once(self, kind: type[PostgresTx], work: Work[T]) -> T:
         """One transaction from begin to commit. Raises `_CommitUnknownError` when nobody knows whether it was made."""
         taken = await self._pool.acquire()
         connection = cast(Connection, taken)
         try:
-            await connection.execute(begin)
+            await connection.execute(kind.BEGIN)
             # A reader's time may be a moment behind: what it finds over by time alone is written down by a writer.
-            now = await self._time(connection) if begin == WRITE else self._clock.now()
+            now = await self._time(connection) if kind.BEGIN == WRITE else self._clock.now()
             tx = kind(connection, self._clock, now, own_time=self._own_time)
             value: T = await work(tx)
             await tx.write_jobs()
@@ -274,9 +276,8 @@ class PostgresStore:
             await _leave(connection, error)
             raise
         finally:
-            with suppress(
-                *_UNREACHED
-            ):  # of a connection that is gone; it must not hide what happened to the commit
+            # Of a connection that is gone, this fails: that must not hide what happened to the commit.
+            with suppress(*_UNREACHED):
                 await self._pool.release(taken)
         self._publish(tx.events)
         self._line.announce(tx.events)
@@ -291,6 +292,10 @@ class PostgresStore:
         for event in events:
             for listener in self._listeners:
                 listener(event)
+
+
+def _unavailable() -> StorageUnavailable:
+    return StorageUnavailable("The store can't be used now.", retry_after=5)
 
 
 async def _commit(connection: Connection) -> None:

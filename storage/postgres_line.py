@@ -16,11 +16,11 @@ import asyncpg
 
 from otp.events import ChangesMissed, DeliverySettled, Event, RequestFinished, RequestReported, RequestTouched
 from otp.tasks import Tasks
+from storage.rows import CLOCK_FACT
 
 CHANNEL: Final = "tapcode"
 NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 """The database's time in ms since the epoch."""
-CLOCK_FACT: Final = "clock"
 BEAT_S: Final = 5.0
 """How often the time is noted, below which no process begins, and the line is tried."""
 PATIENCE_S: Final = 5.0
@@ -36,20 +36,19 @@ _NOTE_TIME = (
 class Line:
     """Tells other processes what changed here, and this one what changed there."""
 
-    def __init__(self, url: str, publish: Callable[[Sequence[Event]], None]) -> None:
+    def __init__(self, url: str, publish: Callable[[Sequence[Event]], None], *, own_time: bool) -> None:
         self._url = url
         self._publish = publish
         self._name = token_hex(8)
         self._waiting: list[str] = []
         self._news = asyncio.Event()
         self._tasks = Tasks(lambda _: None)
-        self._own_time = True
+        self._own_time = own_time
         self._closed = False
         self._hurry = asyncio.Event()
 
-    def begin(self, *, own_time: bool) -> None:
+    def begin(self) -> None:
         """Connect and stay connected."""
-        self._own_time = own_time
         self._tasks.start(self._stay())
 
     async def close(self) -> None:

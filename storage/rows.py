@@ -30,6 +30,8 @@ from otp.model import (
 )
 
 Row = Mapping[str, Any]
+CLOCK_FACT = "clock"
+"""The fact that holds the latest time a store was seen at, in ms: no process begins before it."""
 
 PROJECT = "id, name, description, enabled, site_url, texts"
 SUBSCRIBER = "id, project_id, mode, address, language, subscribed, wrong_guesses, locked"

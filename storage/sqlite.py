@@ -21,7 +21,7 @@ from otp.events import Event
 from otp.model import Person
 from otp.ports import Clock, Work
 from storage.migrations import Migration, load, pending
-from storage.rows import Row
+from storage.rows import CLOCK_FACT, Row
 from storage.statements import SqlTx
 
 T = TypeVar("T")
@@ -33,7 +33,6 @@ DEADLINE_S: Final = 10.0
 CHECKED_BYTES: Final = 64 * 1024 * 1024
 """A database up to this size is checked page by page at start."""
 WRITE: Final = "BEGIN IMMEDIATE"
-CLOCK_FACT: Final = "clock"
 CLOCK_STEP_MS: Final = 1_000
 MOVED_FACT: Final = "moved"
 """`begun ADDRESS` or `done ADDRESS`: where the truth is now; see `storage.move`."""
