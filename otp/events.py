@@ -153,3 +153,11 @@ def jobs_of(event: Event) -> list[tuple[str, str]]:
     if isinstance(event, SubscriberLocked):
         return [(TELL_LOCKED, event.subscriber.id)]
     return []
+
+
+def request_of(event: Event) -> str | None:
+    """The request whose status an event may have changed, here or in another process."""
+    if isinstance(event, (RequestFinished, RequestReported, RequestTouched)):
+        return event.request_id
+    # Past the request's end only the delivery under way kept it pending.
+    return event.delivery.request_id if isinstance(event, DeliverySettled) else None

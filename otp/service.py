@@ -216,9 +216,8 @@ class OtpService:
         settled = await self._courier.outcome(claimed)
         if settled is None or settled.refusal is Refusal.WITHDRAWN:
             await self._store.read(lambda tx: _why_withdrawn(tx, caller, subscriber_id))
-        sent = _accepted(
-            settled
-        )  # not as it was claimed: the old code may have died before its message went out
+        # Not as it was claimed: the old code may have died before its message went out.
+        sent = _accepted(settled)
         return await self._store.read(lambda tx: _seconds_left(tx, sent)), sent.reuses
 
     def _claimed(self, now: int, got: Delivery | Busy | NoRoom | TooMany) -> Delivery:

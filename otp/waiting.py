@@ -13,14 +13,7 @@ from heapq import heappop, heappush
 from typing import Final
 
 from otp.errors import StorageUnavailable
-from otp.events import (
-    ChangesMissed,
-    DeliverySettled,
-    Event,
-    RequestFinished,
-    RequestReported,
-    RequestTouched,
-)
+from otp.events import ChangesMissed, Event, request_of
 from otp.model import Caller, RequestStatus
 from otp.policy import SECOND_MS
 from otp.ports import Clock, Store, Tx
@@ -206,13 +199,11 @@ class Waiters:
 
     def on_event(self, event: Event) -> None:
         """Wake those whose answer an event may have changed, here or in another process."""
-        if isinstance(event, (RequestFinished, RequestReported, RequestTouched)):
-            self.wake(event.request_id)
+        request_id = request_of(event)
+        if request_id is not None:
+            self.wake(request_id)
         elif isinstance(event, ChangesMissed) and self._waiting and not self.closed:
             self._tasks.start(self._look_at_all())
-        elif isinstance(event, DeliverySettled) and event.delivery.request_id is not None:
-            # Past the request's end only the delivery under way kept it pending.
-            self.wake(event.delivery.request_id)
 
     def wake(self, request_id: str) -> None:
         """Wake all who wait for a request."""

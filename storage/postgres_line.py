@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from otp.events import ChangesMissed, DeliverySettled, Event, RequestFinished, RequestReported, RequestTouched
+from otp.events import ChangesMissed, Event, RequestTouched, request_of
 from otp.tasks import Tasks
 from storage.rows import CLOCK_FACT
 
@@ -60,7 +60,7 @@ class Line:
 
     def announce(self, events: Sequence[Event]) -> None:
         """Tell the others, as soon as may be."""
-        told = list(dict.fromkeys(one for one in map(_request_of, events) if one is not None))
+        told = list(dict.fromkeys(one for one in map(request_of, events) if one is not None))
         if told and len(self._waiting) < MOST_WAITING:
             self._waiting += told
             self._news.set()
@@ -118,10 +118,3 @@ class Line:
         name, _, request_id = str(payload).partition(" ")
         if name != self._name and request_id:
             self._publish([RequestTouched(request_id)])
-
-
-def _request_of(event: Event) -> str | None:
-    """The request whose status an event may have changed."""
-    if isinstance(event, (RequestFinished, RequestReported)):
-        return event.request_id
-    return event.delivery.request_id if isinstance(event, DeliverySettled) else None
