@@ -20,6 +20,13 @@ from tests.fakes import FailingStore, FakeClock
 from tests.world import LOGIN, World
 
 
+def over_failing(world: World, store: Store) -> tuple[Courier, FailingStore]:
+    """A courier of its own, over a store that can be made to fail."""
+    failing = FailingStore(store)
+    messengers = {Channel.TELEGRAM: world.telegram}
+    return Courier(failing, world.rules, world.clock, messengers, world.failures.append), failing
+
+
 async def claimed_by_a_dead_process(world: World, sub_id: str, *, attempting: bool) -> Delivery:
     """A delivery as a crash leaves it: claimed, or in the middle of its attempt."""
 
@@ -337,8 +344,7 @@ async def test_an_outcome_is_written_as_soon_as_the_store_takes_it(
 ) -> None:
     """The disk is full for three seconds right after the messenger took the message."""
     sub = await world.subscribe()
-    failing = FailingStore(store)
-    courier = Courier(failing, world.rules, clock, {Channel.TELEGRAM: world.telegram}, world.failures.append)
+    courier, failing = over_failing(world, store)
     left = await claimed_by_a_dead_process(world, sub, attempting=False)
 
     def fill_up(_parcel: Parcel) -> Outcome:
@@ -424,10 +430,7 @@ async def test_a_send_whose_outcome_can_not_be_stored(
     """May have arrived, so "try again" would be wrong; what was not begun yet may be tried again."""
     monkeypatch.setattr("otp.courier.ANSWER_SECONDS", 0.2)
     sub = await world.subscribe()
-    failing = FailingStore(store)
-    courier = Courier(
-        failing, world.rules, world.clock, {Channel.TELEGRAM: world.telegram}, world.failures.append
-    )
+    courier, failing = over_failing(world, store)
     left = await claimed_by_a_dead_process(world, sub, attempting=False)
 
     def fill_up(_parcel: Parcel) -> Outcome:
@@ -453,10 +456,7 @@ async def test_a_send_that_was_not_sent_may_be_tried_again(
     """The messenger refused it for now, and then there was no store: it can't have arrived."""
     monkeypatch.setattr("otp.courier.ANSWER_SECONDS", 0.2)
     sub = await world.subscribe()
-    failing = FailingStore(store)
-    courier = Courier(
-        failing, world.rules, world.clock, {Channel.TELEGRAM: world.telegram}, world.failures.append
-    )
+    courier, failing = over_failing(world, store)
     left = await claimed_by_a_dead_process(world, sub, attempting=False)
     world.telegram.script = [NotSent(5000)]
     asking = asyncio.ensure_future(courier.outcome(left))
