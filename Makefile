@@ -10,7 +10,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --no-input install -qq
 HASHED := $(PIP) --require-hashes --only-binary :all:
 # A lock names no registry and no machine: only versions and hashes.
 COMPILE := $(PY) -m uv pip compile -q --universal -p 3.11 --only-binary :all: --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --no-strip-extras
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
