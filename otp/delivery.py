@@ -1,7 +1,8 @@
 """How one code message gets from the wish to its outcome: the rules, as operations on a transaction.
 
-`claimed -> attempting -> accepted | refused | unknown`, each step committed before the next begins. What certainly
-did not arrive goes back to `claimed` while there is time; what may have arrived is never sent again by us.
+`claimed -> attempting -> accepted | refused | unknown`, each step committed before the next begins; only `/send` may be
+claimed and begun in one commit. What certainly did not arrive goes back to `claimed` while there is time; what may have
+arrived is never sent again by us.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class TooMany:
 Claim = Delivery | NoRoom | Busy | TooMany
 
 
-async def claim(
+async def claim(  # noqa: PLR0913  # all that a delivery is made of
     tx: Tx,
     rules: Rules,
     sub: Subscriber,
@@ -87,8 +88,13 @@ async def claim(
     request: Request | None = None,
     code: Code | None = None,
     context: Context | None = None,
+    *,
+    at_once: bool = False,
 ) -> Claim:
-    """Wish for a code message to a subscriber, if the limits have room for it: a new code, or `code` once more."""
+    """Wish for a code message to a subscriber, if the limits have room for it: a new code, or `code` once more.
+
+    `at_once` begins the first attempt in the same transaction.
+    """
     terms = terms if code else rules.policy.within(terms)
     under_way = await settle_orphan(tx, rules, await tx.under_way(sub.id, terms.purpose))
     if under_way is not None:
@@ -103,8 +109,10 @@ async def claim(
     if not await tx.claim(delivery):
         other = await tx.under_way(sub.id, terms.purpose)
         return Busy(other or delivery)
-    tx.emit(DeliveryClaimed(delivery.id, delivery.person.channel, cause))
-    return delivery
+    begun = await begin(tx, rules, delivery.id) if at_once else None
+    parcel = begun if isinstance(begun, Parcel) else None
+    tx.emit(DeliveryClaimed(delivery.id, delivery.person.channel, cause, parcel))
+    return parcel.delivery if parcel else delivery
 
 
 async def room(tx: Tx, policy: Policy, sub: Subscriber, cause: Cause) -> int | None:

@@ -9,7 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from otp.model import Cause, Channel, Delivery, Project, Request, RequestStatus, SentMessage, Subscriber
+from otp.model import (
+    Cause,
+    Channel,
+    Delivery,
+    Parcel,
+    Project,
+    Request,
+    RequestStatus,
+    SentMessage,
+    Subscriber,
+)
 
 CLOSE_MESSAGE: Final = "close"
 """Job: bring a code message up to date whose code has ended. Its subject is the message's id."""
@@ -57,11 +67,12 @@ class RequestReported:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryClaimed:
-    """A code message is to be sent now."""
+    """A code message is to be sent now; `parcel` when its first attempt was begun together with the claim."""
 
     delivery_id: str
     channel: Channel
     cause: Cause
+    parcel: Parcel | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,7 +209,10 @@ class OtpService:
             if code is not None and self._rules.keys.digits(code.seed) is None:
                 code = None
             wanted = code.terms if code else terms
-            claimed = await claim(tx, self._rules, sub, wanted, Cause.SEND, code=code, context=context)
+            free = self._courier.is_free(sub.person.channel)
+            claimed = await claim(
+                tx, self._rules, sub, wanted, Cause.SEND, code=code, context=context, at_once=free
+            )
             return self._claimed(tx.now, claimed)
 
         claimed = await self._store.write(work)

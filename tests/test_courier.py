@@ -7,14 +7,16 @@ from dataclasses import replace
 
 import pytest
 
+from otp.breaker import FAILURES
 from otp.codes import KeyRing
 from otp.courier import Courier
 from otp.delivery import begin, claim
 from otp.errors import MessengerUnavailable, SendInProgress, StorageUnavailable
-from otp.events import DeliverySettled
+from otp.events import DeliveryClaimed, DeliverySettled
 from otp.model import Cause, Channel, Delivery, DeliveryState, MessageKind, Parcel, Refusal, RequestStatus
-from otp.policy import ORPHAN_MS
+from otp.policy import ORPHAN_MS, SEND_PATIENCE_MS
 from otp.ports import Accepted, NotSent, Outcome, Store, Tx, Unknown
+from otp.service import OtpService
 from storage.statements import SqlTx
 from tests.fakes import FailingStore, FakeClock
 from tests.world import LOGIN, World
@@ -55,6 +57,101 @@ def heir_of(world: World) -> Courier:
     return Courier(
         world.store, world.rules, world.clock, {Channel.TELEGRAM: world.telegram}, world.failures.append
     )
+
+
+async def test_a_send_begins_with_its_claim(world: World, clock: FakeClock) -> None:
+    """In one commit: who dies right after it leaves an attempt, which nobody carries later behind the caller's back."""
+    sub, before = await world.subscribe(), len(world.telegram.parcels)
+    await world.courier.close(0)
+    deaf = heir_of(world)  # it never hears of the commit
+    service = OtpService(world.store, world.rules, deaf, lambda: {Channel.TELEGRAM: "a_bot"})
+    asking = asyncio.ensure_future(service.send(world.caller, sub, LOGIN))
+    await world.settle()
+    [left] = [event.parcel for event in world.events if isinstance(event, DeliveryClaimed) if event.parcel]
+    assert await state_of(world, left.delivery) is DeliveryState.ATTEMPTING
+    asking.cancel()
+    await deaf.close(0)
+    heir = heir_of(world)
+    await heir.recover(at_start=True)
+    clock.advance(ms=ORPHAN_MS)
+    await heir.recover()
+    assert await state_of(world, left.delivery) is DeliveryState.UNKNOWN
+    assert len(world.telegram.parcels) == before
+    await heir.close(0)
+
+
+async def begun_by(world: World, sub_id: str) -> Parcel:
+    """What a `/send` hands to its courier, when nobody is there to take it."""
+
+    async def work(tx: Tx) -> Delivery:
+        sub = await tx.subscriber_by_id(sub_id)
+        assert sub is not None
+        made = await claim(tx, world.rules, sub, LOGIN, Cause.SEND, at_once=True)
+        assert isinstance(made, Delivery)
+        return made
+
+    await world.courier.close(0)
+    made = await world.store.write(work)
+    await world.settle()
+    [parcel] = [event.parcel for event in world.events if isinstance(event, DeliveryClaimed) if event.parcel]
+    assert parcel.delivery == made
+    return parcel
+
+
+async def test_what_was_begun_is_not_sent_when_the_messenger_is_given_up(
+    world: World, clock: FakeClock
+) -> None:
+    """The breaker opened between the commit and the call: certainly not sent."""
+    parcel = await begun_by(world, await world.subscribe())
+    before, heir = len(world.telegram.parcels), heir_of(world)
+    for _ in range(FAILURES):
+        heir.breakers[Channel.TELEGRAM].note(answered=False)
+    task = heir.set_out(parcel.delivery.id, Channel.TELEGRAM, Cause.SEND, parcel)
+    assert task is not None
+    await world.settle()
+    clock.advance(seconds=1)
+    await world.settle()
+    done = await task
+    assert done is not None
+    assert (done.state, done.refusal) == (DeliveryState.REFUSED, Refusal.UNAVAILABLE)
+    assert len(world.telegram.parcels) == before
+    await heir.close(0)
+
+
+async def test_what_was_begun_is_not_sent_when_its_time_is_over(world: World, clock: FakeClock) -> None:
+    """It waited for a free hand until its caller was answered."""
+    parcel = await begun_by(world, await world.subscribe())
+    before, heir = len(world.telegram.parcels), heir_of(world)
+    clock.advance(ms=SEND_PATIENCE_MS)
+    task = heir.set_out(parcel.delivery.id, Channel.TELEGRAM, Cause.SEND, parcel)
+    assert task is not None
+    done = await task
+    assert done is not None
+    assert (done.state, done.refusal) == (DeliveryState.REFUSED, Refusal.UNAVAILABLE)
+    assert len(world.telegram.parcels) == before
+    await heir.close(0)
+
+
+@pytest.mark.parametrize("why", ["it is off", "it is given up", "all hands are full", "the end has come"])
+async def test_nothing_is_begun_that_must_wait(
+    world: World, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """A claim survives a restart, an attempt that waits would not."""
+    monkeypatch.setattr("otp.courier.AT_ONCE", 1)
+    courier, channel = heir_of(world), Channel.MAX if why == "it is off" else Channel.TELEGRAM
+    parcel = await begun_by(world, await world.subscribe())
+    assert courier.is_free(Channel.TELEGRAM)
+    if why == "it is given up":
+        for _ in range(FAILURES):
+            courier.breakers[channel].note(answered=False)
+    elif why == "all hands are full":
+        world.telegram.hold = asyncio.Event()
+        courier.set_out(parcel.delivery.id, channel, Cause.SEND, parcel)
+        await world.settle()
+    elif why == "the end has come":
+        await courier.close(0)
+    assert not courier.is_free(channel)
+    await courier.close(0)
 
 
 async def test_a_claim_left_behind_is_sent_at_restart(world: World) -> None:

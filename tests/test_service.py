@@ -446,9 +446,12 @@ async def test_at_most_five_purposes(strict: World) -> None:
     await send(strict, sub, purpose="p9")
 
 
-async def test_two_processes_over_one_store_send_one_message(world: World, clock: FakeClock) -> None:
+async def test_two_processes_over_one_store_send_one_message(
+    world: World, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever begins the attempt sends; the other one waits for the outcome and tells the same."""
     sub = await world.subscribe()
+    monkeypatch.setattr(world.courier, "is_free", lambda _channel: False)  # so that it is claimed only
     world.telegram.hold = asyncio.Event()
     twin = FakeMessenger(hold=world.telegram.hold)
     courier = Courier(world.store, world.rules, clock, {Channel.TELEGRAM: twin}, world.failures.append)
