@@ -151,6 +151,7 @@ async def test_reuse_makes_a_new_code_when_the_key_of_the_old_one_is_gone(world:
     await world.courier.close(0)
     rules = replace(world.rules, keys=KeyRing(["another-key-" + "z" * 30]))
     heir = Courier(world.store, rules, world.clock, {Channel.TELEGRAM: world.telegram}, world.failures.append)
+    world.store.listen(heir.on_event)
     service = OtpService(world.store, rules, heir, dict)
     assert await service.send(world.caller, sub, LOGIN, reuse=True) == (300, False)
     assert world.telegram.codes[-1] != digits
