@@ -12,17 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from config import VERSION
 from otp.errors import StorageUnavailable, StorageUnusable
-from otp.model import Caller, Code, Mode, Project
+from otp.model import Project
 from otp.ports import Tx
-from otp.service import Verdict
 from storage import open_store, remove, sqlite_path
 from storage.migrations import load
 from storage.ownership import FileLock, socket_path
 from storage.sqlite import MIGRATIONS, SqliteStore
 from tests.fakes import START, FakeClock
-from tests.world import ANN, make_world, wrong
 
 SHOP = Project("p1", "Shop", "", True)
 
@@ -362,42 +359,6 @@ def test_a_socket_path_fits_into_an_address(tmp_path: Path) -> None:
     long = socket_path(str(tmp_path / ("d" * 100) / "t.db"))
     assert len(os.fsencode(long)) <= 100
     assert long != socket_path(str(tmp_path / ("e" * 100) / "t.db"))
-
-
-# ------------------------------------------------------------------ databases of earlier releases
-
-RELEASES = sorted((Path(__file__).parent / "databases").glob("*.sql"))
-
-
-@pytest.mark.parametrize("dump", RELEASES, ids=[dump.stem for dump in RELEASES])
-async def test_a_database_of_an_earlier_release_lives_on(path: str, clock: FakeClock, dump: Path) -> None:
-    """Migrated at start: its codes are good, its counts stand, its requests can be answered."""
-    Path(path).parent.mkdir()
-    with closing(sqlite3.connect(path)) as database:
-        database.executescript(dump.read_text(encoding="utf-8"))
-    store = await SqliteStore.open(path, clock)
-    world = await make_world(store, clock)
-    found = {project.name: project for project in await world.projects.all()}
-    shop = Caller(found["Shop"], Mode.LIVE)
-    [(ann, _)] = await store.read(lambda tx: tx.subscriptions(ANN))
-    assert ann.wrong_guesses == 1
-    codes = await store.read(lambda tx: codes_of(tx, ann.id))
-    digits = {code.terms.purpose: world.rules.keys.digits(code.seed) for code in codes}
-    assert await world.verify(ann.id, str(digits["pay"]), purpose="pay", caller=shop) == Verdict(None)
-    assert (await world.verify(ann.id, wrong(str(digits["login"])), caller=shop)).attempts_left == 3
-    await world.courier.close(0)
-    await store.close()
-
-
-async def codes_of(tx: Tx, subscriber_id: str) -> list[Code]:
-    """The live codes of a subscriber."""
-    found = [await tx.code(subscriber_id, purpose) for purpose in ("login", "pay")]
-    return [code for code in found if code is not None]
-
-
-def test_every_release_has_its_database() -> None:
-    """The newest one is this program's own."""
-    assert VERSION in {dump.stem for dump in RELEASES}
 
 
 async def test_a_connection_that_was_given_up_is_made_anew(path: str, clock: FakeClock) -> None:
