@@ -18,11 +18,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import asyncpg
+
 from sandbox.simulator import Simulator
 from tests.history import Broken, History, Life
 from tests.pgwire import PgWire
 from tests.postgres import private_server
-from tests.process import Outside, free_port, outside, tapcode
+from tests.process import ROOT, Outside, free_port, outside, tapcode
 from tests.relay import Relay
 from tests.rules import broken
 from tests.torture import ORPHAN_SECONDS, finish, work
@@ -95,10 +97,19 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(folder: Path, size: int, *, wired: bool = True, **settings: str) -> AsyncIterator[Fleet]:
-    """Start everything; without wires nothing stands between the replicas and the database, or slows them down."""
+async def fleet(
+    folder: Path, size: int, *, wired: bool = True, root: str = str(ROOT), dump: str = "", **settings: str
+) -> AsyncIterator[Fleet]:
+    """Start everything; without wires nothing stands between the replicas and the database, or slows them down.
+
+    `root`: the program that they run; `dump`: what the database holds before, as SQL.
+    """
     async with AsyncExitStack() as stack:
         server, url = stack.enter_context(private_server())
+        if dump:
+            connection = await asyncpg.connect(url)
+            await connection.execute(dump)
+            await connection.close()
         wires = [await stack.enter_async_context(PgWire(url)) for _ in range(size)]
         relay = Relay()
         await relay.start()
@@ -106,11 +117,13 @@ async def fleet(folder: Path, size: int, *, wired: bool = True, **settings: str)
         (folder / "0").mkdir()
         urls = [wire.url if wired else url for wire in wires]
         given = {"DATABASE_URL": urls[0], **settings}
-        first = await stack.enter_async_context(outside(folder / "0", between=None, **given))
+        first = await stack.enter_async_context(outside(folder / "0", between=None, root=root, **given))
         replicas = [first]
         for number, there in enumerate(urls[1:], 1):
             (folder / str(number)).mkdir()
-            other = Outside(first.demo, "", first.http, first.api_key, folder / str(number), {})
+            other = Outside(
+                first.demo, "", first.http, first.api_key, folder / str(number), {}, root=Path(root)
+            )
             other.url = f"http://127.0.0.1:{free_port()}"
             other.environment = {**first.environment, "DATABASE_URL": there, "PORT": str(other.port)}
             await other.start()

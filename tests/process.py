@@ -176,7 +176,12 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def outside(
-    folder: Path, *, prefix: Sequence[str] = (), between: Between | None = None, **environment: str
+    folder: Path,
+    *,
+    prefix: Sequence[str] = (),
+    between: Between | None = None,
+    root: str = str(ROOT),
+    **environment: str,
 ) -> AsyncIterator[Outside]:
     """The real service with both messengers, started; killed at the end. The environment overrides its settings."""
     url = f"http://127.0.0.1:{free_port()}"
@@ -206,7 +211,7 @@ async def outside(
     try:
         # A new connection for each call: one to a process that was killed since can not be used again.
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
-            one = Outside(demo, url, http, API_KEY, folder, settings, prefix)
+            one = Outside(demo, url, http, API_KEY, folder, settings, prefix, root=Path(root))
             try:
                 await one.start()
                 yield one

@@ -1,9 +1,12 @@
-"""A rolling update: the next release and this one side by side over one PostgreSQL, both real programs, under load."""
+"""Rolling updates: two releases side by side over one PostgreSQL, both real programs, under load."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
+import subprocess
+import tarfile
+from io import BytesIO
 from pathlib import Path
 from random import Random
 
@@ -16,6 +19,8 @@ from tests.process import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
+RELEASES = {"0.3.0": "895266f116eca10ceff41581aa49b0a8ff9477c4"}
+"""The commits of the releases that had PostgreSQL."""
 PROGRAM = ("api", "bot", "config", "otp", "sandbox", "storage", "main.py")
 NEWEST = max(int(path.name[:4]) for path in MIGRATIONS.glob("*.sql"))
 STEP = f"""-- oldest-program: {NEWEST}
@@ -36,10 +41,35 @@ def next_release(folder: Path) -> Path:
     return folder
 
 
-async def test_replicas_are_updated_one_after_the_other(tmp_path: Path) -> None:
-    """Nobody notices: the new one changes the schema under the old ones, which go on, and may even start again."""
-    (tmp_path / "next").mkdir()
-    newer = next_release(tmp_path / "next")
+def earlier_release(folder: Path, version: str) -> Path:
+    """The program as it was released, out of the history of this repository."""
+    found = subprocess.run(
+        ["git", "archive", RELEASES[version], *PROGRAM],  # noqa: S607
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    if found.returncode:
+        pytest.skip(f"the history of release {version} is not here: {found.stderr.decode().strip()}")
+    with tarfile.open(fileobj=BytesIO(found.stdout)) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+async def version_of(url: str) -> int:
+    """The newest step of the schema."""
+    connection = await asyncpg.connect(url)
+    try:
+        return int(await connection.fetchval("SELECT max(version) FROM schema"))
+    finally:
+        await connection.close()
+
+
+async def updated(tmp_path: Path, older: Path, newer: Path, dump: str = "") -> list[int]:
+    """Three replicas under load, updated one after the other, the first one back and forth; the schema after each.
+
+    Nobody notices: the new one changes the schema under the old ones, which go on, and may even start again.
+    """
     versions: list[int] = []
 
     async def update(made: Fleet, _rng: Random) -> None:
@@ -50,23 +80,37 @@ async def test_replicas_are_updated_one_after_the_other(tmp_path: Path) -> None:
                 one.root = newer
                 await one.start()
                 await one.stop()
-                one.root = ROOT
+                one.root = older
                 await one.start()
                 await one.stop()
             one.root = newer
             await one.start()
             made.routes()
-            connection = await asyncpg.connect(made.url)
-            versions.append(await connection.fetchval("SELECT max(version) FROM schema"))
-            await connection.close()
+            versions.append(await version_of(made.url))
             await asyncio.sleep(1)
 
-    async with fleet(tmp_path, 3, TELEGRAM_BOT_TOKEN="", LOG_LEVEL="info") as made:
+    async with fleet(
+        tmp_path, 3, root=str(older), dump=dump, TELEGRAM_BOT_TOKEN="", LOG_LEVEL="info"
+    ) as made:
         found = await through(made, "rolling", [update])
         history = made.load.history
         assert not found, "\n".join(one.excerpt(history) for one in found)
-        assert versions == [NEWEST + 1] * 3
         assert sum(call.verified for call in history.calls) > 10
         # Drained before they end: nobody is left without an answer, and nobody is told that something broke.
         told = [call for call in history.calls if call.status not in (200, 404, 409, 429)]
         assert not told, told
+    return versions
+
+
+async def test_the_next_release_may_change_the_schema(tmp_path: Path) -> None:
+    """By a step that this one copes with."""
+    (tmp_path / "next").mkdir()
+    assert await updated(tmp_path, ROOT, next_release(tmp_path / "next")) == [NEWEST + 1] * 3
+
+
+@pytest.mark.parametrize("version", RELEASES)
+async def test_an_earlier_release_is_updated(tmp_path: Path, version: str) -> None:
+    """Over the database that it left."""
+    (tmp_path / version).mkdir()
+    dump = (ROOT / "tests" / "databases" / "postgres" / f"{version}.sql").read_text(encoding="utf-8")
+    assert await updated(tmp_path, earlier_release(tmp_path / version, version), ROOT, dump) == [NEWEST] * 3
