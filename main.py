@@ -560,7 +560,7 @@ def operator_commands(
         return {"file": str(file), "bytes": await back_up(database, file, clock), "checked": True}
 
     async def codes(_wanted: Mapping[str, Any]) -> Any:
-        return {"revoked": await store.write(lambda tx: tx.revoke_codes())}
+        return {"revoked": await store.chore(lambda tx: tx.revoke_codes())}
 
     async def webhooks(wanted: Mapping[str, Any]) -> Any:
         return await registration.perform(wanted["verb"], take_over=bool(wanted.get("take_over")))

@@ -25,8 +25,8 @@ def sweep(store: Store, clock: Clock, courier: Courier) -> Handler:
 
     async def once(_job: Job) -> int | None:
         await courier.recover()
-        expired = await store.write(expire_requests)
-        removed = await store.write(purge)
+        expired = await store.chore(expire_requests)
+        removed = await store.chore(purge)
         return clock.now() + (MORE_MS if max(expired, removed) >= BATCH else SWEEP_MS)
 
     return once
@@ -36,7 +36,7 @@ def erase_project(store: Store, clock: Clock) -> Handler:
     """The job that goes on where a deletion was cut short."""
 
     async def once(job: Job) -> int | None:
-        more = await store.write(lambda tx: tx.erase_project(job.subject, BATCH))
+        more = await store.chore(lambda tx: tx.erase_project(job.subject, BATCH))
         return clock.now() + MORE_MS if more else None
 
     return once

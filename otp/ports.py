@@ -433,6 +433,10 @@ class Store(Protocol):
         """Run an operation, alone among writers, and commit it to disk before returning."""
         ...
 
+    async def chore(self, work: Work[T]) -> T:
+        """As `write`, for what may take long: it holds up no more than it must."""
+        ...
+
     async def read(self, work: Work[T]) -> T:
         """Run an operation that changes nothing on one consistent state."""
         ...

@@ -166,7 +166,7 @@ class Projects:
                 await tx.kill_project_codes(project_id, Ending.WITHDRAWN)
             return changed
 
-        return await self._store.write(work)
+        return await self._store.chore(work)
 
     async def delete(self, project_id: str) -> None:
         """A project is gone at once, its data by the time this returns. Raises `ProjectNotFound`.
@@ -183,7 +183,7 @@ class Projects:
         await self._erase(project_id)
 
     async def _erase(self, project_id: str) -> None:
-        while await self._store.write(lambda tx: tx.erase_project(project_id, ERASED_AT_ONCE)):
+        while await self._store.chore(lambda tx: tx.erase_project(project_id, ERASED_AT_ONCE)):
             pass
 
     def _checked(self, project_id: str, name: str, description: str) -> Project:

@@ -1,15 +1,19 @@
-"""SQLite: one connection, one thread, one writer; every transaction is on disk before it is answered.
+"""SQLite: one connection, one writer; every transaction is on disk before it is answered, many in one commit.
 
-An operation is a coroutine that awaits nothing but its transaction, so it is run to its end in one go on the
-connection's thread: no other operation comes between, and a caller that goes away can't leave it half done.
+An operation is a coroutine that awaits nothing but its transaction, so it is run to its end in one go: no other
+operation comes between, and a caller that goes away can't leave it half done.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, TypeVar, cast
@@ -30,6 +34,15 @@ BUSY_MS: Final = 5_000
 """How long one transaction waits for another process that holds the file."""
 DEADLINE_S: Final = 10.0
 """An operation that has not begun after this long fails instead of running late."""
+MOST_TOGETHER: Final = 256
+"""Operations that share a commit: more would only make the first ones wait."""
+SLOW_COMMIT_MS: Final = 1.0
+"""Where commits take longer than this on average, the loop does not wait for them."""
+MEAN_OF: Final = 16
+"""Commits that the average remembers, about."""
+STATEMENTS: Final = 512
+"""More than there are, so that each is prepared once."""
+_PARAMETER: Final = re.compile(r"\$(\d+)")
 CHECKED_BYTES: Final = 64 * 1024 * 1024
 """A database up to this size is checked page by page at start."""
 WRITE: Final = "BEGIN IMMEDIATE"
@@ -42,20 +55,38 @@ RESTORE: Final = "keep a copy of the file, then put a backup in its place"
 MIGRATIONS: Final = Path(__file__).with_name("sqlite_migrations")
 
 
+@cache
+def _native(sql: str) -> tuple[str, bool]:
+    """A statement with SQLite's own marks for parameters, which are bound by position, and whether it changes nothing."""
+    return _PARAMETER.sub(r"?\1", sql), sql.startswith(("SELECT", "PRAGMA"))
+
+
 class SqliteTx(SqlTx):
-    """A transaction on the connection's thread; nothing in it ever waits."""
+    """A transaction that never waits; a part of a larger one, when others share its commit."""
 
     LOCKED = ""
     SHARED = ""
     SKIP_LOCKED = ""
 
-    def __init__(self, database: sqlite3.Connection, now: int) -> None:
+    def __init__(self, database: sqlite3.Connection, now: int, before_change: str | None = None) -> None:
+        """`before_change` is run once, ahead of the first statement that changes something; None: nothing may."""
         super().__init__(now)
         self._database = database
+        self._before_change = before_change
+        self.changed = False
 
     async def rows(self, sql: str, *values: Any) -> Sequence[Row]:
-        named = {str(number): value for number, value in enumerate(values, 1)}
-        return cast(Sequence[Row], self._database.execute(sql, named).fetchall())
+        native, reads = _native(sql)
+        if not reads and not self.changed:
+            self._change()
+        return cast(Sequence[Row], self._database.execute(native, values).fetchall())
+
+    def _change(self) -> None:
+        if self._before_change is None:
+            raise RuntimeError("an operation that reads was about to change something")
+        if self._before_change:
+            self._database.execute(self._before_change)
+        self.changed = True
 
     async def alone(self, person: Person) -> None:
         pass  # as every writer is
@@ -86,6 +117,16 @@ class _Connection(aiosqlite.Connection):
         done = await self._execute(lambda: work(self._live()))  # type: ignore[no-untyped-call]
         return cast(T, done)
 
+    @property
+    def lost(self) -> bool:
+        """Whether the connection must be made anew, on the thread."""
+        return self._given_up
+
+    @property
+    def database(self) -> sqlite3.Connection:
+        """The connection itself, for its one user at a time."""
+        return self._conn
+
     def _live(self) -> sqlite3.Connection:
         """On the thread: the connection, made anew when the last one had to be given up."""
         if self._given_up:
@@ -94,7 +135,7 @@ class _Connection(aiosqlite.Connection):
         return self._conn
 
     def give_up(self) -> None:
-        """On the thread: let go of a connection that is stuck in a transaction it can't leave."""
+        """Let go of a connection that is stuck in a transaction it can't leave."""
         self._given_up = True
         self._conn.close()
 
@@ -121,8 +162,40 @@ class _Files:
         return [_identity(path) for path in self._paths]
 
 
+@dataclass(eq=False, slots=True)
+class _Member:
+    """An operation that waits for its turn, and whoever waits for it."""
+
+    work: Work[Any]
+    writes: bool
+    answer: asyncio.Future[Any]
+    deadline: float
+    chore: bool = False
+    events: Sequence[Event] = ()
+    value: Any = None
+    error: BaseException | None = None
+
+    def fail(self, error: BaseException) -> None:
+        """It did not happen."""
+        self.events, self.value, self.error = (), None, error
+
+    def tell(self) -> None:
+        """Answer whoever is still there."""
+        if self.answer.done():
+            return
+        if self.error is not None:
+            self.answer.set_exception(self.error)
+        else:
+            self.answer.set_result(self.value)
+
+
 class SqliteStore:
-    """See `otp.ports.Store`."""
+    """See `otp.ports.Store`.
+
+    What is asked for in one turn of the loop shares one commit. It is run on the loop's own thread, as handing it to
+    another one costs more than most of it takes; on the connection's thread is done what may take long: chores, waiting
+    for another program that holds the file, and the commits of a slow disk. The connection has one user at a time.
+    """
 
     def __init__(self, connection: _Connection, files: _Files, clock: Clock) -> None:
         self._connection = connection
@@ -131,6 +204,12 @@ class SqliteStore:
         self._listeners: list[Callable[[Event], None]] = []
         self._loop = asyncio.get_running_loop()
         self._clock_noted = 0
+        self._waiting: list[_Member] = []
+        self._turning = False
+        self._away: asyncio.Task[None] | None = None
+        """While the connection is used on its own thread."""
+        self._commit_ms = 0.0
+        """The running mean of commits."""
 
     @classmethod
     async def open(
@@ -147,6 +226,7 @@ class SqliteStore:
                 noted = await connection.call(
                     lambda database: _prepare(database, path, load(migrations), history=history)
                 )
+                await connection.call(_hurry)
             except BaseException:
                 await connection.close()
                 await connection.ended()
@@ -159,48 +239,177 @@ class SqliteStore:
         return store
 
     async def write(self, work: Work[T]) -> T:
-        return await self._run(WRITE, work)
+        return await self._ask(work, writes=True)
+
+    async def chore(self, work: Work[T]) -> T:
+        return await self._ask(work, writes=True, chore=True)
 
     async def read(self, work: Work[T]) -> T:
-        return await self._run("BEGIN", work)
+        return await self._ask(work, writes=False)
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         self._listeners.append(listener)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for an operation."""
+        return not self._waiting and self._away is None
+
     async def close(self) -> None:
+        while not self.idle:
+            await (self._away or asyncio.sleep(0))
         await self._connection.close()
         await self._connection.ended()
 
-    async def _run(self, begin: str, work: Work[T]) -> T:
-        deadline = monotonic() + DEADLINE_S
-        try:
-            return await self._connection.call(
-                lambda database: self._transaction(database, begin, work, deadline)
-            )
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
-            raise  # a bug of ours, not the disk's fault
-        except (sqlite3.Error, OSError) as error:
-            raise StorageUnavailable("The store can't be used now.", retry_after=5) from error
+    # ---------------------------------------------------------------- whose turn it is
 
-    def _transaction(self, database: sqlite3.Connection, begin: str, work: Work[T], deadline: float) -> T:
-        """On the thread: one transaction from begin to commit."""
-        if monotonic() > deadline:
-            raise StorageUnavailable("The store is busy.", retry_after=5)
+    async def _ask(self, work: Work[T], *, writes: bool, chore: bool = False) -> T:
+        member = _Member(work, writes, self._loop.create_future(), monotonic() + DEADLINE_S, chore)
+        if writes or self._away is not None or self._connection.lost:
+            self._waiting.append(member)
+            if not self._turning and self._away is None:
+                self._turning = True
+                self._loop.call_soon(self._turn, len(self._waiting))
+        else:
+            self._look(member)
+        return cast(T, await member.answer)
+
+    def _look(self, member: _Member) -> None:
+        """Read at once: nothing is under way on the connection, and nobody else writes to the file."""
         try:
-            database.execute(begin)
-            tx = SqliteTx(database, self._clock.now())
-            value: T = _finished(work(tx))
-            _finished(tx.write_jobs())
-            if begin == WRITE:  # also when nothing changes: what it saw dead must be dead after a restart too
-                self._note_time(database, tx.now)
+            _operate(member, SqliteTx(self._connection.database, self._clock.now()))
             self._files.check()
-            database.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error):
+                member.fail(_told(error))
+            else:
+                self._send_away([member])
+                return
+        except (sqlite3.Error, OSError, StorageUnavailable) as error:
+            member.fail(_told(error))
+        member.tell()
+
+    def _turn(self, seen: int) -> None:
+        """Gather until a turn of the loop brings nobody new; then all who wait share one commit."""
+        if seen < len(self._waiting) < MOST_TOGETHER:
+            self._loop.call_soon(self._turn, len(self._waiting))
+            return
+        self._turning = False
+        if self._away is not None or not self._waiting:
+            return  # whoever gives the connection back looks for those who wait
+        batch = self._next_batch()
+        if batch[0].chore or self._connection.lost:
+            self._send_away(batch)
+            return
+        try:
+            self._begin_and_operate(self._connection.database, batch)
+        except sqlite3.OperationalError as error:
+            if _is_busy(error):
+                self._send_away(batch)
+                return
+            _fail_all(batch, error)
+        except (sqlite3.Error, OSError, StorageUnavailable) as error:
+            _fail_all(batch, error)
+        else:
+            if self._commit_ms >= SLOW_COMMIT_MS:
+                self._away = self._loop.create_task(self._commit_away(batch))
+                return
+            self._commit(self._connection.database, batch)
+        self._done(batch)
+
+    def _next_batch(self) -> list[_Member]:
+        """Those whose turn it is, in the order in which they came; a chore goes by itself."""
+        if self._waiting[0].chore:
+            return [self._waiting.pop(0)]
+        upto = next((at for at, one in enumerate(self._waiting) if one.chore), len(self._waiting))
+        upto = min(upto, MOST_TOGETHER)
+        batch, self._waiting = self._waiting[:upto], self._waiting[upto:]
+        return batch
+
+    def _send_away(self, batch: Sequence[_Member]) -> None:
+        self._away = self._loop.create_task(self._do_away(batch))
+
+    async def _do_away(self, batch: Sequence[_Member]) -> None:
+        """Everything on the connection's thread, which may wait for the file."""
+        await self._on_thread(lambda database: self._patiently(database, batch), batch)
+
+    async def _commit_away(self, batch: Sequence[_Member]) -> None:
+        await self._on_thread(lambda database: self._commit(database, batch), batch)
+
+    async def _on_thread(self, work: Callable[[sqlite3.Connection], None], batch: Sequence[_Member]) -> None:
+        try:
+            await self._connection.call(work)
+        except (sqlite3.Error, OSError, StorageUnavailable, ValueError) as error:  # ValueError: closed
+            _fail_all(batch, error)
+        self._away = None
+        self._done(batch)
+
+    def _done(self, batch: Sequence[_Member]) -> None:
+        """After the commit: tell what changed, answer, and take those who came meanwhile."""
+        for member in batch:
+            for event in member.events:
+                for listener in self._listeners:
+                    listener(event)
+        for member in batch:
+            member.tell()
+        if self._waiting and not self._turning and self._away is None:
+            self._turning = True
+            self._loop.call_soon(self._turn, 0)
+
+    # ---------------------------------------------------------------- one transaction
+
+    def _patiently(self, database: sqlite3.Connection, batch: Sequence[_Member]) -> None:
+        """On the thread."""
+        database.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        try:
+            self._begin_and_operate(database, batch)
+            self._commit(database, batch)
+        finally:
+            with suppress(sqlite3.Error):  # of a connection that had to be given up
+                _hurry(database)
+
+    def _begin_and_operate(self, database: sqlite3.Connection, batch: Sequence[_Member]) -> None:
+        """From begin to just before the commit; rolled back when it raises."""
+        try:
+            database.execute(WRITE if any(one.writes for one in batch) else "BEGIN")
+            for member in batch:
+                self._member(database, member)
+            jobs = SqliteTx(database, self._clock.now(), "")
+            jobs.events = [event for one in batch for event in one.events]
+            _finished(jobs.write_jobs())
+            if any(one.writes for one in batch):
+                # Also when nothing changes: what it saw dead must be dead after a restart too.
+                self._note_time(database, jobs.now)
+            self._files.check()
         except BaseException:
             self._roll_back(database)
             raise
-        if tx.events:
-            self._loop.call_soon_threadsafe(self._publish, tx.events)
-        return value
+
+    def _member(self, database: sqlite3.Connection, member: _Member) -> None:
+        """One operation: what it did is undone if it fails, and what the others did is not."""
+        if monotonic() > member.deadline:
+            member.fail(StorageUnavailable("The store is busy.", retry_after=5))
+            return
+        tx = SqliteTx(database, self._clock.now(), "SAVEPOINT member" if member.writes else None)
+        try:
+            _operate(member, tx)
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError) as error:
+            member.fail(error)  # a bug of ours, not the disk's fault
+        if tx.changed:
+            if member.error is not None:
+                database.execute("ROLLBACK TO member")
+            database.execute("RELEASE member")
+
+    def _commit(self, database: sqlite3.Connection, batch: Sequence[_Member]) -> None:
+        began = monotonic()
+        try:
+            database.execute("COMMIT")
+        except BaseException as error:
+            self._roll_back(database)
+            if not isinstance(error, sqlite3.Error):
+                raise
+            _fail_all(batch, error)
+        self._commit_ms += ((monotonic() - began) * 1000 - self._commit_ms) / MEAN_OF
 
     def _note_time(self, database: sqlite3.Connection, now: int) -> None:
         """The high-water mark: after a restart the clock does not begin before it."""
@@ -220,10 +429,20 @@ class SqliteStore:
             self._connection.give_up()
             self._files.forget()
 
-    def _publish(self, events: Sequence[Event]) -> None:
-        for event in events:
-            for listener in self._listeners:
-                listener(event)
+
+def _operate(member: _Member, tx: SqliteTx) -> None:
+    """Run an operation to its end; what it raises is its own, but for what ails the database."""
+    operation = member.work(tx)
+    member.fail(RuntimeError("an operation awaited something other than its transaction"))
+    try:
+        operation.send(None)
+        operation.close()
+    except StopIteration as done:
+        member.error, member.value, member.events = None, done.value, tx.events
+    except sqlite3.Error:
+        raise
+    except Exception as error:  # noqa: BLE001  # it is raised where the operation was asked for
+        member.fail(error)
 
 
 def _finished(operation: Coroutine[Any, Any, T]) -> T:
@@ -234,6 +453,26 @@ def _finished(operation: Coroutine[Any, Any, T]) -> T:
         return cast(T, done.value)
     operation.close()
     raise RuntimeError("an operation awaited something other than its transaction")
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    """Whether another program holds the file."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _told(error: Exception) -> Exception:
+    """What the caller of an operation is told of an error of the database."""
+    if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError, StorageUnavailable)):
+        return error  # a bug of ours, not the disk's fault
+    told = StorageUnavailable("The store can't be used now.", retry_after=5)
+    told.__cause__ = error
+    return told
+
+
+def _fail_all(batch: Sequence[_Member], error: Exception) -> None:
+    """Nothing of it happened, or nobody knows."""
+    for member in batch:
+        member.fail(_told(error))
 
 
 def _in_one_line(error: BaseException) -> str:
@@ -257,7 +496,13 @@ def connect(path: str) -> sqlite3.Connection:
     if path != ":memory:":
         Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    database = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS / 1000, check_same_thread=False)
+    database = sqlite3.connect(
+        path,
+        isolation_level=None,
+        timeout=BUSY_MS / 1000,
+        check_same_thread=False,
+        cached_statements=STATEMENTS,
+    )
     database.row_factory = sqlite3.Row
     for pragma in (
         "journal_mode = WAL",
@@ -268,6 +513,11 @@ def connect(path: str) -> sqlite3.Connection:
     ):
         database.execute(f"PRAGMA {pragma}").fetchall()
     return database
+
+
+def _hurry(database: sqlite3.Connection) -> None:
+    """On the loop nothing may wait for another program that holds the file."""
+    database.execute("PRAGMA busy_timeout = 0")
 
 
 def _prepare(

@@ -15,6 +15,7 @@ from otp.events import ChangesMissed, Event
 from otp.model import Parcel
 from otp.ports import Accepted, Outcome, Store, Work
 from storage.postgres import PostgresStore
+from storage.sqlite import SqliteStore
 
 T = TypeVar("T")
 
@@ -107,8 +108,8 @@ def what_happened(heard: list[Event]) -> Callable[[Event], None]:
 
 
 def at_rest(store: Store) -> bool:
-    """Whether a store that works in another process has nothing to do."""
-    return not isinstance(store, PostgresStore) or store.idle
+    """Whether a store has nothing to do."""
+    return not isinstance(store, (PostgresStore, SqliteStore)) or store.idle
 
 
 class FailingStore:
@@ -132,3 +133,6 @@ class FailingStore:
             self.times -= 1
             raise StorageUnavailable("full")
         return await self._store.write(work)
+
+    async def chore(self, work: Work[T]) -> T:
+        return await self.write(work)

@@ -178,7 +178,7 @@ class Running(Site):
     async def quiet(self) -> None:
         still = 0
         async with asyncio.timeout(10):
-            while still < 10:
+            while still < 100:
                 await self.demo.telegram.settled()
                 await self.demo.max.settled()
                 await self.service.store.read(_nothing)

@@ -225,14 +225,12 @@ async def test_a_full_disk_is_unavailable_and_heals(path: str, clock: FakeClock)
     await store.close()
 
 
-async def test_another_process_holds_the_file(path: str, clock: FakeClock) -> None:
+async def test_another_process_holds_the_file(
+    path: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Unavailable after the wait, good again afterwards, readers unharmed."""
     store = await SqliteStore.open(path, clock)
-
-    async def impatient(tx: Tx) -> None:
-        await tx.rows("PRAGMA busy_timeout = 10")  # type: ignore[attr-defined]
-
-    await store.read(impatient)
+    monkeypatch.setattr("storage.sqlite.BUSY_MS", 10)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageUnavailable):

@@ -51,6 +51,9 @@ class Dark:
     async def write(self, work: Work[T]) -> T:
         return await self._store.write(work)
 
+    async def chore(self, work: Work[T]) -> T:
+        return await self._store.chore(work)
+
     def listen(self, listener: Callable[[Event], None]) -> None:
         self._store.listen(listener)
 
