@@ -285,7 +285,8 @@ class OtpService:
         if codes.same(digits, cleaned):
             if not await tx.consume(code.id, Ending.USED):
                 return Verdict(Reason.NO_ACTIVE_CODE)
-            await tx.clear_guesses(sub.id)
+            if sub.wrong_guesses:
+                await tx.clear_guesses(sub.id)
             tx.emit(CodeVerified(sub.id, sub.project_id, code.terms.purpose))
             return Verdict(None)
         wrong = await tx.count_wrong_guess(sub.id)

@@ -22,13 +22,15 @@ import aiosqlite
 
 from otp.errors import StorageUnavailable, StorageUnusable
 from otp.events import Event
-from otp.model import Person
+from otp.model import Caller, Person, Project
 from otp.ports import Clock, Work
 from storage.migrations import Migration, load, pending
 from storage.rows import CLOCK_FACT, Row
 from storage.statements import SqlTx
 
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 BUSY_MS: Final = 5_000
 """How long one transaction waits for another process that holds the file."""
@@ -40,6 +42,10 @@ SLOW_COMMIT_MS: Final = 1.0
 """Where commits take longer than this on average, the loop does not wait for them."""
 MEAN_OF: Final = 16
 """Commits that the average remembers, about."""
+MOST_KNOWN: Final = 10_000
+"""Callers, and projects, that are kept in memory."""
+LOOK_AT_FILES_MS: Final = 100.0
+"""How seldom those who only read make sure that the file is still there."""
 STATEMENTS: Final = 512
 """More than there are, so that each is prepared once."""
 _PARAMETER: Final = re.compile(r"\$(\d+)")
@@ -61,6 +67,29 @@ def _native(sql: str) -> tuple[str, bool]:
     return _PARAMETER.sub(r"?\1", sql), sql.startswith(("SELECT", "PRAGMA"))
 
 
+class Known:
+    """Who calls, and for which project: asked for by every call and seldom changed, so kept in memory.
+
+    The file has one owner, which sees every change: before one, and after one that was taken back, all is forgotten.
+    """
+
+    def __init__(self) -> None:
+        self.callers: dict[bytes, Caller] = {}
+        """By the hashes of keys that have no end."""
+        self.projects: dict[str, Project] = {}
+
+    def forget(self) -> None:
+        """Ask the file from now on."""
+        self.callers.clear()
+        self.projects.clear()
+
+    def keep(self, known: dict[K, V], key: K, value: V) -> None:
+        """Remember something that the file told."""
+        if len(known) >= MOST_KNOWN:
+            known.clear()
+        known[key] = value
+
+
 class SqliteTx(SqlTx):
     """A transaction that never waits; a part of a larger one, when others share its commit."""
 
@@ -68,10 +97,13 @@ class SqliteTx(SqlTx):
     SHARED = ""
     SKIP_LOCKED = ""
 
-    def __init__(self, database: sqlite3.Connection, now: int, before_change: str | None = None) -> None:
+    def __init__(
+        self, database: sqlite3.Connection, now: int, known: Known, before_change: str | None = None
+    ) -> None:
         """`before_change` is run once, ahead of the first statement that changes something; None: nothing may."""
         super().__init__(now)
         self._database = database
+        self._known = known
         self._before_change = before_change
         self.changed = False
 
@@ -87,6 +119,27 @@ class SqliteTx(SqlTx):
         if self._before_change:
             self._database.execute(self._before_change)
         self.changed = True
+
+    async def caller(self, key_hash: bytes) -> Caller | None:
+        known = self._known.callers.get(key_hash)
+        if known is None and (known := await super().caller(key_hash)) is not None:
+            ends = await self.rows("SELECT ends_at FROM api_keys WHERE hash = $1", key_hash)
+            if ends[0]["ends_at"] is None:
+                self._known.keep(self._known.callers, key_hash, known)
+        return known
+
+    async def project(self, project_id: str) -> Project | None:
+        known = self._known.projects.get(project_id)
+        if known is None and (known := await super().project(project_id)) is not None:
+            self._known.keep(self._known.projects, project_id, known)
+        return known
+
+    async def _lock_project(self, project_id: str) -> None:
+        self._known.forget()  # nobody else is in the way, and whoever would be, is about to change it
+
+    async def end_keys(self, project_id: str, at: int, *, but: bytes) -> None:
+        self._known.forget()
+        await super().end_keys(project_id, at, but=but)
 
     async def alone(self, person: Person) -> None:
         pass  # as every writer is
@@ -204,10 +257,12 @@ class SqliteStore:
         self._listeners: list[Callable[[Event], None]] = []
         self._loop = asyncio.get_running_loop()
         self._clock_noted = 0
+        self._known = Known()
         self._waiting: list[_Member] = []
         self._turning = False
         self._away: asyncio.Task[None] | None = None
         """While the connection is used on its own thread."""
+        self._files_seen = 0.0
         self._commit_ms = 0.0
         """The running mean of commits."""
 
@@ -245,7 +300,14 @@ class SqliteStore:
         return await self._ask(work, writes=True, chore=True)
 
     async def read(self, work: Work[T]) -> T:
-        return await self._ask(work, writes=False)
+        if self._away is not None or self._connection.lost:
+            return await self._ask(work, writes=False)
+        try:
+            return self._look(work)
+        except sqlite3.Error as error:
+            if not _is_busy(error):
+                raise _told(error) from error
+        return await self._ask(work, writes=False)  # with patience
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         self._listeners.append(listener)
@@ -265,29 +327,19 @@ class SqliteStore:
 
     async def _ask(self, work: Work[T], *, writes: bool, chore: bool = False) -> T:
         member = _Member(work, writes, self._loop.create_future(), monotonic() + DEADLINE_S, chore)
-        if writes or self._away is not None or self._connection.lost:
-            self._waiting.append(member)
-            if not self._turning and self._away is None:
-                self._turning = True
-                self._loop.call_soon(self._turn, len(self._waiting))
-        else:
-            self._look(member)
+        self._waiting.append(member)
+        if not self._turning and self._away is None:
+            self._turning = True
+            self._loop.call_soon(self._turn, len(self._waiting))
         return cast(T, await member.answer)
 
-    def _look(self, member: _Member) -> None:
+    def _look(self, work: Work[T]) -> T:
         """Read at once: nothing is under way on the connection, and nobody else writes to the file."""
-        try:
-            _operate(member, SqliteTx(self._connection.database, self._clock.now()))
+        value = _finished(work(SqliteTx(self._connection.database, self._clock.now(), self._known)))
+        if (now := monotonic()) - self._files_seen >= LOOK_AT_FILES_MS / 1000:
             self._files.check()
-        except sqlite3.OperationalError as error:
-            if not _is_busy(error):
-                member.fail(_told(error))
-            else:
-                self._send_away([member])
-                return
-        except (sqlite3.Error, OSError, StorageUnavailable) as error:
-            member.fail(_told(error))
-        member.tell()
+            self._files_seen = now
+        return value
 
     def _turn(self, seen: int) -> None:
         """Gather until a turn of the loop brings nobody new; then all who wait share one commit."""
@@ -374,7 +426,7 @@ class SqliteStore:
             database.execute(WRITE if any(one.writes for one in batch) else "BEGIN")
             for member in batch:
                 self._member(database, member)
-            jobs = SqliteTx(database, self._clock.now(), "")
+            jobs = SqliteTx(database, self._clock.now(), self._known, "")
             jobs.events = [event for one in batch for event in one.events]
             _finished(jobs.write_jobs())
             if any(one.writes for one in batch):
@@ -390,7 +442,8 @@ class SqliteStore:
         if monotonic() > member.deadline:
             member.fail(StorageUnavailable("The store is busy.", retry_after=5))
             return
-        tx = SqliteTx(database, self._clock.now(), "SAVEPOINT member" if member.writes else None)
+        mark = "SAVEPOINT member" if member.writes else None
+        tx = SqliteTx(database, self._clock.now(), self._known, mark)
         try:
             _operate(member, tx)
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError) as error:
@@ -398,6 +451,7 @@ class SqliteStore:
         if tx.changed:
             if member.error is not None:
                 database.execute("ROLLBACK TO member")
+                self._known.forget()
             database.execute("RELEASE member")
 
     def _commit(self, database: sqlite3.Connection, batch: Sequence[_Member]) -> None:
@@ -422,6 +476,7 @@ class SqliteStore:
 
     def _roll_back(self, database: sqlite3.Connection) -> None:
         self._clock_noted = 0
+        self._known.forget()
         try:
             if database.in_transaction:
                 database.execute("ROLLBACK")

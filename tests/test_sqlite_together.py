@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from otp.codes import key_hash
 from otp.errors import StorageUnavailable
 from otp.events import Event, MessageOver
-from otp.model import Project
+from otp.model import Mode, Project
 from otp.ports import Tx
+from otp.projects import Projects
 from storage.sqlite import MOST_TOGETHER, SLOW_COMMIT_MS, SqliteStore
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, SeededRandomness
 
 SHOP = Project("shop", "Shop", "", True)
 
@@ -241,3 +243,48 @@ async def test_what_is_asked_for_before_the_end_is_done(tmp_path: Path, clock: F
     await store.close()
     assert last.done()
     assert await last == "a"
+
+
+async def test_callers_kept_in_memory_are_those_of_the_file(
+    store: SqliteStore, watched: Watched, clock: FakeClock
+) -> None:
+    """Whatever changed them, or was about to."""
+    projects = Projects(store, SeededRandomness("known"), Mode.LIVE)
+    made = await projects.create("Shop", "")
+    key, project_id = key_hash(made.api_key), made.project.id
+
+    async def enabled(tx: Tx) -> bool:
+        caller, project = await tx.caller(key), await tx.project(project_id)
+        assert caller is not None
+        assert caller.project == project
+        return caller.project.enabled
+
+    async def changes_its_mind(tx: Tx) -> None:
+        await tx.save_project(replace(made.project, enabled=False))
+        assert not await enabled(tx)
+        raise LookupError
+
+    def full(sql: str) -> None:
+        if sql == "COMMIT":
+            raise sqlite3.OperationalError("database or disk is full")
+
+    assert await store.read(enabled)
+    said = len(watched.said)
+    assert await store.read(enabled)
+    assert len(watched.said) == said  # nothing is asked twice
+    with pytest.raises(LookupError):
+        await store.write(changes_its_mind)
+    assert await store.read(enabled)
+    watched.before = full
+    with pytest.raises(StorageUnavailable):
+        await projects.set_enabled(project_id, False)
+    watched.before = lambda _sql: None
+    assert await store.read(enabled)
+    await projects.set_enabled(project_id, False)
+    assert not await store.read(enabled)
+    await projects.rotate_key(project_id, keep_old_hours=1)
+    assert not await store.read(enabled)
+    clock.advance(minutes=60)
+    assert await store.read(lambda tx: tx.caller(key)) is None
+    await projects.delete(project_id)
+    assert await store.read(lambda tx: tx.project(project_id)) is None
