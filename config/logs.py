@@ -15,7 +15,7 @@ from collections.abc import Iterable, MutableMapping
 from contextlib import suppress
 from traceback import extract_tb
 from types import TracebackType
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final, TextIO, cast, get_args
 
 import structlog
 
@@ -32,10 +32,16 @@ from otp.events import (
 from otp.events import Event as OtpEvent
 from otp.model import Channel, DeliveryState
 
+log = structlog.get_logger()
+
 _SHAPES: Final = re.compile(
     r"tc_(?:live|test)_[A-Za-z0-9_-]{8,}|(?<![0-9])[0-9]{6,20}:[A-Za-z0-9_-]{20,}|\bwhsec_[A-Za-z0-9+/=_-]{8,}|(?<=otp_)[A-Za-z0-9]{16}"
 )
 """API keys, Telegram tokens, signing secrets and the ids in links, wherever they appear."""
+_NAMES: Final = {
+    kind: "otp." + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower() for kind in get_args(OtpEvent)
+}
+"""`otp.code_verified` for CodeVerified."""
 _NOISY: Final = ("aiohttp", "aiosqlite")
 _SILENT: Final = ("aiogram", "maxapi", "bot", "connection", "dispatcher", "backoff", "asyncio")
 """The messengers' libraries (maxapi calls its loggers `bot`, `connection`, `dispatcher`) and asyncio put texts of
@@ -167,22 +173,20 @@ def watch(loop: asyncio.AbstractEventLoop) -> None:
     """Log what goes wrong in tasks and callbacks that nobody awaits: asyncio's own sentences quote exceptions."""
 
     def tell(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        structlog.get_logger().error("loop.failed", exc_info=context.get("exception"))
+        log.error("loop.failed", exc_info=context.get("exception"))
 
     loop.set_exception_handler(tell)
 
 
 def log_breaker(channel: Channel, state: BreakerState) -> None:
     """A messenger does not answer and is left alone, is tried, or answers again."""
-    log = structlog.get_logger()
     say = log.info if state is BreakerState.CLOSED else log.warning
     say("channel.breaker", channel=channel, state=state)
 
 
 def log_event(event: OtpEvent) -> None:
     """One line for each change of the domain, with ids and nothing of people or codes."""
-    log = structlog.get_logger()
-    name = "otp." + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
+    name = _NAMES[type(event)]
     if isinstance(event, DeliverySettled):
         sent = event.delivery
         say = log.info if sent.state is DeliveryState.ACCEPTED else log.warning
