@@ -304,7 +304,7 @@ class SqliteStore:
             return await self._ask(work, writes=False)
         try:
             return self._look(work)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             if not _is_busy(error):
                 raise _told(error) from error
         return await self._ask(work, writes=False)  # with patience
@@ -355,12 +355,10 @@ class SqliteStore:
             return
         try:
             self._begin_and_operate(self._connection.database, batch)
-        except sqlite3.OperationalError as error:
+        except Exception as error:  # noqa: BLE001  # each of them is told
             if _is_busy(error):
                 self._send_away(batch)
                 return
-            _fail_all(batch, error)
-        except (sqlite3.Error, OSError, StorageUnavailable) as error:
             _fail_all(batch, error)
         else:
             if self._commit_ms >= SLOW_COMMIT_MS:
@@ -391,7 +389,7 @@ class SqliteStore:
     async def _on_thread(self, work: Callable[[sqlite3.Connection], None], batch: Sequence[_Member]) -> None:
         try:
             await self._connection.call(work)
-        except (sqlite3.Error, OSError, StorageUnavailable, ValueError) as error:  # ValueError: closed
+        except Exception as error:  # noqa: BLE001  # each of them is told
             _fail_all(batch, error)
         self._away = None
         self._done(batch)
@@ -510,15 +508,16 @@ def _finished(operation: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("an operation awaited something other than its transaction")
 
 
-def _is_busy(error: sqlite3.Error) -> bool:
+def _is_busy(error: Exception) -> bool:
     """Whether another program holds the file."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _told(error: Exception) -> Exception:
-    """What the caller of an operation is told of an error of the database."""
-    if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError, StorageUnavailable)):
-        return error  # a bug of ours, not the disk's fault
+    """What the caller of an operation is told: of the disk's faults in our words, of a bug of ours as it is."""
+    ours = isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError))
+    if ours or not isinstance(error, (sqlite3.Error, OSError)):
+        return error
     told = StorageUnavailable("The store can't be used now.", retry_after=5)
     told.__cause__ = error
     return told

@@ -288,3 +288,18 @@ async def test_callers_kept_in_memory_are_those_of_the_file(
     assert await store.read(lambda tx: tx.caller(key)) is None
     await projects.delete(project_id)
     assert await store.read(lambda tx: tx.project(project_id)) is None
+
+
+async def test_a_bug_after_all_is_told_to_all(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for ever, and nothing is there; the next ones are served."""
+
+    def broken(_event: Event) -> list[tuple[str, str]]:
+        raise LookupError
+
+    monkeypatch.setattr("storage.statements.jobs_of", broken)
+    for asked in (store.write, store.chore):
+        got = await asyncio.gather(asked(saving("a")), asked(saving("b")), return_exceptions=True)
+        assert [type(one) for one in got] == [LookupError] * 2
+    monkeypatch.undo()
+    assert await names(store) == []
+    assert await store.write(saving("c")) == "c"
