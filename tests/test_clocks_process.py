@@ -159,12 +159,13 @@ async def test_a_start_in_the_past_with_only_reads_before_the_kill(tmp_path: Pat
     """A code that only `verify` saw dead is dead after a kill and a start an hour earlier."""
     async with with_clock(tmp_path) as (run, clock):
         ann, ann_id = await with_code(run)
+        code = ann.codes[-1]
         clock.set(6 * MINUTE)
-        await dead(run, ann_id, ann.codes[-1])
+        await dead(run, ann_id, code)
         await run.kill()
         clock.set(-HOUR)
         await run.start()
-        await dead(run, ann_id, ann.codes[-1])
+        await dead(run, ann_id, code)
 
 
 async def test_a_suspended_process_comes_back_to_work(tmp_path: Path) -> None:
