@@ -82,7 +82,10 @@ def served(*command: str, port: int, **environment: str) -> Iterator[int]:
     process = subprocess.Popen(  # noqa: S603  # our own programs
         [sys.executable, *command],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **environment},
+        env={
+            **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
+            **environment,
+        },
         stdout=subprocess.DEVNULL,
     )
     try:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 from aiohttp import web
+
+from config.process import fast_loop
 
 
 async def nothing(request: web.Request) -> web.Response:
@@ -17,4 +20,5 @@ async def nothing(request: web.Request) -> web.Response:
 if __name__ == "__main__":
     app = web.Application()
     app.add_routes([web.post("/verify", nothing), web.get("/status", nothing)])
-    web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=None)
+    loop = (fast_loop() or asyncio.new_event_loop)()  # the one that the service takes
+    web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=None, loop=loop)
