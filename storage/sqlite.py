@@ -44,8 +44,6 @@ MEAN_OF: Final = 16
 """Commits that the average remembers, about."""
 MOST_KNOWN: Final = 10_000
 """Callers, and projects, that are kept in memory."""
-LOOK_AGAIN_S: Final = 0.1
-"""How seldom those who only read make sure that the file is still there."""
 STATEMENTS: Final = 512
 """More than there are, so that each is prepared once."""
 _PARAMETER: Final = re.compile(r"\$(\d+)")
@@ -199,7 +197,6 @@ class _Files:
     def __init__(self, path: str) -> None:
         self._paths = [] if path == ":memory:" else [path, f"{path}-wal"]
         self._seen = self._there()
-        self._good_until = 0.0
 
     def forget(self) -> None:
         """A new connection will open what is there then."""
@@ -208,16 +205,9 @@ class _Files:
     def check(self) -> None:
         """Raise `StorageUnavailable` when they are there no longer."""
         there = self._there()
-        self._good_until = 0
         if any(seen not in (None, now) for seen, now in zip(self._seen, there, strict=True)):
             raise StorageUnavailable("The database was moved away: restart the service.", retry_after=5)
         self._seen = there  # the log of a new connection comes with its first transaction
-        self._good_until = monotonic() + LOOK_AGAIN_S
-
-    def check_now_and_then(self) -> None:
-        """The same, for those who only read; what was good a moment ago is good."""
-        if monotonic() >= self._good_until:
-            self.check()
 
     def _there(self) -> list[tuple[int, int] | None]:
         return [_identity(path) for path in self._paths]
@@ -343,7 +333,7 @@ class SqliteStore:
     def _look(self, work: Work[T]) -> T:
         """Read at once: nothing is under way on the connection, and nobody else writes to the file."""
         value = _finished(work(SqliteTx(self._connection.database, self._clock.now(), self._known)))
-        self._files.check_now_and_then()
+        self._files.check()
         return value
 
     def _turn(self, seen: int) -> None:

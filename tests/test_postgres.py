@@ -291,7 +291,9 @@ async def test_the_time_is_the_databases(url: str) -> None:
 
         seen = await store.write(now)
         after = await admin.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
-    assert before <= seen <= after
+    assert (
+        before <= seen <= after + 1
+    )  # the clock goes on by itself, in whole milliseconds from a rounded one
     assert before <= clock.now()
     await store.close()
 
