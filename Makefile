@@ -35,7 +35,7 @@ run: $(STAMP)-run ## start the service with a .env or a bot token, else the sand
 	echo "For the service with real messengers: cp .env.example .env, fill it in, then make run."; \
 	exec $(PY) main.py sandbox $(ARGS)
 
-fast: $(STAMP)-run $(STAMP)-fast ## install uvloop, a quicker event loop: the server takes it from its next start on
+fast: $(STAMP)-run $(STAMP)-fast ## install uvloop: the server takes its event loop from the next start on
 
 test: $(STAMP)-run $(STAMP)-test ## the test suite (ARGS="..." goes to pytest)
 	@$(PY) -m pytest $(ARGS)
