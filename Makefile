@@ -14,7 +14,7 @@ COMPILE := $(PY) -m uv pip compile -q --universal -p 3.11 --only-binary :all: --
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run fast test test-slow test-browser torture lint fmt docs lock clean remake
+.PHONY: help run test test-slow test-browser torture lint fmt docs lock clean remake
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -34,8 +34,6 @@ run: $(STAMP)-run ## start the service with a .env or a bot token, else the sand
 	echo "make run: starting the sandbox (main.py sandbox), because there is no .env and neither TELEGRAM_BOT_TOKEN nor MAX_BOT_TOKEN is set."; \
 	echo "For the service with real messengers: cp .env.example .env, fill it in, then make run."; \
 	exec $(PY) main.py sandbox $(ARGS)
-
-fast: $(STAMP)-run $(STAMP)-fast ## install uvloop: the server takes its event loop from the next start on
 
 test: $(STAMP)-run $(STAMP)-test ## the test suite (ARGS="..." goes to pytest)
 	@$(PY) -m pytest $(ARGS)
@@ -68,7 +66,6 @@ docs: $(STAMP)-run ## write docs/openapi.json and the table in docs/conversation
 
 lock: $(STAMP)-uv ## make requirements/*.txt again from pyproject.toml (ARGS=--upgrade takes the newest versions)
 	$(COMPILE) $(ARGS) pyproject.toml -o requirements/run.txt
-	$(COMPILE) $(ARGS) --extra fast -c requirements/run.txt pyproject.toml -o requirements/fast.txt
 	$(COMPILE) $(ARGS) --group test -c requirements/run.txt -o requirements/test.txt
 	$(COMPILE) $(ARGS) --group lint -c requirements/run.txt -c requirements/test.txt -o requirements/lint.txt
 	$(COMPILE) $(ARGS) --group browser -c requirements/run.txt -c requirements/test.txt -c requirements/lint.txt -o requirements/browser.txt
@@ -94,7 +91,7 @@ $(STAMP)-venv: $(shell $(PY) -c '' 2>/dev/null || echo remake)
 
 remake:
 
-$(STAMP)-run $(STAMP)-fast $(STAMP)-test $(STAMP)-lint $(STAMP)-browser: $(STAMP)-%: requirements/%.txt $(STAMP)-venv
+$(STAMP)-run $(STAMP)-test $(STAMP)-lint $(STAMP)-browser: $(STAMP)-%: requirements/%.txt $(STAMP)-venv
 	@echo "Installing requirements/$*.txt"
 	@$(HASHED) -r requirements/$*.txt
 	@touch $@

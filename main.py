@@ -24,7 +24,6 @@ from config.process import (
     EXIT_STORE,
     Server,
     StartError,
-    fast_loop,
     most_waiters,
     open_connections,
     raise_file_limit,
@@ -436,12 +435,7 @@ async def serve(settings: Settings) -> None:
                     waiters=most_waiters(),
                 )
                 log.info(
-                    "serving",
-                    host=settings.host,
-                    port=settings.port,
-                    channels=[*skins],
-                    version=VERSION,
-                    loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
+                    "serving", host=settings.host, port=settings.port, channels=[*skins], version=VERSION
                 )
 
             await listen(service, settings.host, settings.port, stop, ready)
@@ -667,8 +661,7 @@ def _run_server(real: bool, *, fetch: bool) -> int:
     quiet = not real and "log_level" not in settings.model_fields_set
     configure("warning" if quiet else settings.log_level, settings.log_format, settings.secrets)
     raise_file_limit()
-    with asyncio.Runner(loop_factory=fast_loop()) as runner:
-        runner.run(serve(settings) if real else sandbox(settings, fetch=fetch))
+    asyncio.run(serve(settings) if real else sandbox(settings, fetch=fetch))
     return 0
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
 from aiohttp import web
-
-from config.process import fast_loop
 
 
 async def nothing(request: web.Request) -> web.Response:
@@ -20,5 +17,4 @@ async def nothing(request: web.Request) -> web.Response:
 if __name__ == "__main__":
     app = web.Application()
     app.add_routes([web.post("/verify", nothing), web.get("/status", nothing)])
-    loop = (fast_loop() or asyncio.new_event_loop)()  # the one that the service takes
-    web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=None, loop=loop)
+    web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=None)

@@ -7,11 +7,8 @@ import errno
 import gc
 import resource
 import signal
-from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -118,13 +115,6 @@ def raise_file_limit() -> None:
     if soft != hard:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The loop of uvloop where that is installed (`make fast`); None: the one that comes with Python."""
-    if find_spec("uvloop") is None:
-        return None
-    return cast(Callable[[], asyncio.AbstractEventLoop], import_module("uvloop").new_event_loop)
 
 
 def take_over_loop() -> asyncio.Event:

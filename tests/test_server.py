@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from api.bodies import read_limited
-from config.process import Server, fast_loop
+from config.process import Server
 from tests.process import free_port
 
 
@@ -67,17 +65,3 @@ async def test_a_caller_that_goes_away_ends_the_wait(server: Server, port: int) 
     writer.close()
     async with asyncio.timeout(4):
         await closing
-
-
-def test_the_quick_loop_is_taken_where_it_is_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And only there."""
-    monkeypatch.setattr("config.process.find_spec", lambda _name: None)
-    assert fast_loop() is None
-    monkeypatch.undo()
-    (tmp_path / "uvloop.py").write_text("import asyncio\n\nnew_event_loop = asyncio.SelectorEventLoop\n")
-    monkeypatch.delitem(sys.modules, "uvloop", raising=False)
-    monkeypatch.syspath_prepend(tmp_path)
-    assert fast_loop() is asyncio.SelectorEventLoop
-    monkeypatch.delitem(sys.modules, "uvloop")
