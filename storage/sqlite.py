@@ -46,6 +46,8 @@ MOST_KNOWN: Final = 10_000
 """Callers, and projects, that are kept in memory."""
 STATEMENTS: Final = 512
 """More than there are, so that each is prepared once."""
+OURS: Final = (sqlite3.IntegrityError, sqlite3.ProgrammingError)
+"""Errors that are bugs of ours, not the disk's faults."""
 _PARAMETER: Final = re.compile(r"\$(\d+)")
 CHECKED_BYTES: Final = 64 * 1024 * 1024
 """A database up to this size is checked page by page at start."""
@@ -240,6 +242,10 @@ class _Member:
             self.answer.set_result(self.value)
 
 
+Share = Callable[[sqlite3.Connection, Sequence[_Member]], None]
+"""What is done for some operations together."""
+
+
 class SqliteStore:
     """See `otp.ports.Store`.
 
@@ -325,10 +331,14 @@ class SqliteStore:
     async def _ask(self, work: Work[T], *, writes: bool, chore: bool = False) -> T:
         member = _Member(work, writes, self._loop.create_future(), monotonic() + DEADLINE_S, chore)
         self._waiting.append(member)
-        if not self._turning and self._away is None:
-            self._turning = True
-            self._loop.call_soon(self._turn, len(self._waiting))
+        self._call(len(self._waiting))
         return cast(T, await member.answer)
+
+    def _call(self, seen: int) -> None:
+        """See to it that those who wait have their turn; with the connection in use, whoever gives it back does."""
+        if self._waiting and not self._turning and self._away is None:
+            self._turning = True
+            self._loop.call_soon(self._turn, seen)
 
     def _look(self, work: Work[T]) -> T:
         """Read at once: nothing is under way on the connection, and nobody else writes to the file."""
@@ -346,18 +356,18 @@ class SqliteStore:
             return  # whoever gives the connection back looks for those who wait
         batch = self._next_batch()
         if batch[0].chore or self._connection.lost:
-            self._send_away(batch)
+            self._send_away(self._patiently, batch)
             return
         try:
             self._begin_and_operate(self._connection.database, batch)
         except Exception as error:  # noqa: BLE001  # each of them is told
             if _is_busy(error):
-                self._send_away(batch)
+                self._send_away(self._patiently, batch)
                 return
             _fail_all(batch, error)
         else:
             if self._commit_ms >= SLOW_COMMIT_MS:
-                self._away = self._loop.create_task(self._commit_away(batch))
+                self._send_away(self._commit, batch)
                 return
             self._commit(self._connection.database, batch)
         self._done(batch)
@@ -371,19 +381,12 @@ class SqliteStore:
         batch, self._waiting = self._waiting[:upto], self._waiting[upto:]
         return batch
 
-    def _send_away(self, batch: Sequence[_Member]) -> None:
-        self._away = self._loop.create_task(self._do_away(batch))
+    def _send_away(self, work: Share, batch: Sequence[_Member]) -> None:
+        self._away = self._loop.create_task(self._on_thread(work, batch))
 
-    async def _do_away(self, batch: Sequence[_Member]) -> None:
-        """Everything on the connection's thread, which may wait for the file."""
-        await self._on_thread(lambda database: self._patiently(database, batch), batch)
-
-    async def _commit_away(self, batch: Sequence[_Member]) -> None:
-        await self._on_thread(lambda database: self._commit(database, batch), batch)
-
-    async def _on_thread(self, work: Callable[[sqlite3.Connection], None], batch: Sequence[_Member]) -> None:
+    async def _on_thread(self, work: Share, batch: Sequence[_Member]) -> None:
         try:
-            await self._connection.call(work)
+            await self._connection.call(lambda database: work(database, batch))
         except Exception as error:  # noqa: BLE001  # each of them is told
             _fail_all(batch, error)
         self._away = None
@@ -397,14 +400,12 @@ class SqliteStore:
                     listener(event)
         for member in batch:
             member.tell()
-        if self._waiting and not self._turning and self._away is None:
-            self._turning = True
-            self._loop.call_soon(self._turn, 0)
+        self._call(0)
 
     # ---------------------------------------------------------------- one transaction
 
     def _patiently(self, database: sqlite3.Connection, batch: Sequence[_Member]) -> None:
-        """On the thread."""
+        """On the thread, from begin to commit: it may wait for the file."""
         database.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
         try:
             self._begin_and_operate(database, batch)
@@ -415,14 +416,15 @@ class SqliteStore:
 
     def _begin_and_operate(self, database: sqlite3.Connection, batch: Sequence[_Member]) -> None:
         """From begin to just before the commit; rolled back when it raises."""
+        writes = any(one.writes for one in batch)
         try:
-            database.execute(WRITE if any(one.writes for one in batch) else "BEGIN")
+            database.execute(WRITE if writes else "BEGIN")
             for member in batch:
                 self._member(database, member)
             jobs = SqliteTx(database, self._clock.now(), self._known, "")
             jobs.events = [event for one in batch for event in one.events]
             _finished(jobs.write_jobs())
-            if any(one.writes for one in batch):
+            if writes:
                 # Also when nothing changes: what it saw dead must be dead after a restart too.
                 self._note_time(database, jobs.now)
             self._files.check()
@@ -437,10 +439,7 @@ class SqliteStore:
             return
         mark = "SAVEPOINT member" if member.writes else None
         tx = SqliteTx(database, self._clock.now(), self._known, mark)
-        try:
-            _operate(member, tx)
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError) as error:
-            member.fail(error)  # a bug of ours, not the disk's fault
+        _operate(member, tx)
         if tx.changed:
             if member.error is not None:
                 database.execute("ROLLBACK TO member")
@@ -480,16 +479,11 @@ class SqliteStore:
 
 def _operate(member: _Member, tx: SqliteTx) -> None:
     """Run an operation to its end; what it raises is its own, but for what ails the database."""
-    operation = member.work(tx)
-    member.fail(RuntimeError("an operation awaited something other than its transaction"))
     try:
-        operation.send(None)
-        operation.close()
-    except StopIteration as done:
-        member.error, member.value, member.events = None, done.value, tx.events
-    except sqlite3.Error:
-        raise
-    except Exception as error:  # noqa: BLE001  # it is raised where the operation was asked for
+        member.value, member.events, member.error = _finished(member.work(tx)), tx.events, None
+    except Exception as error:  # it is raised where the operation was asked for
+        if isinstance(error, sqlite3.Error) and not isinstance(error, OURS):
+            raise
         member.fail(error)
 
 
@@ -510,8 +504,7 @@ def _is_busy(error: Exception) -> bool:
 
 def _told(error: Exception) -> Exception:
     """What the caller of an operation is told: of the disk's faults in our words, of a bug of ours as it is."""
-    ours = isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError))
-    if ours or not isinstance(error, (sqlite3.Error, OSError)):
+    if isinstance(error, OURS) or not isinstance(error, (sqlite3.Error, OSError)):
         return error
     told = StorageUnavailable("The store can't be used now.", retry_after=5)
     told.__cause__ = error
