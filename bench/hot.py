@@ -82,10 +82,7 @@ def served(*command: str, port: int, **environment: str) -> Iterator[int]:
     process = subprocess.Popen(  # noqa: S603  # our own programs
         [sys.executable, *command],
         cwd=ROOT,
-        env={
-            **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
-            **environment,
-        },
+        env={"PATH": os.environ["PATH"], **environment},
         stdout=subprocess.DEVNULL,
     )
     try:

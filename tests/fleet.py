@@ -18,12 +18,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import asyncpg
-
 from sandbox.simulator import Simulator
 from tests.history import Broken, History, Life
 from tests.pgwire import PgWire
-from tests.postgres import private_server
+from tests.postgres import private_server, restored
 from tests.process import ROOT, Outside, free_port, outside, tapcode
 from tests.relay import Relay
 from tests.rules import broken
@@ -107,9 +105,7 @@ async def fleet(
     async with AsyncExitStack() as stack:
         server, url = stack.enter_context(private_server())
         if dump:
-            connection = await asyncpg.connect(url)
-            await connection.execute(dump)
-            await connection.close()
+            await restored(url, dump)
         wires = [await stack.enter_async_context(PgWire(url)) for _ in range(size)]
         relay = Relay()
         await relay.start()

@@ -94,6 +94,15 @@ async def cleared() -> None:
         await connection.close()
 
 
+async def restored(url: str, dump: str) -> None:
+    """Fill an empty database with what a dump holds, as SQL."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(dump)
+    finally:
+        await connection.close()
+
+
 async def emptied(url: str) -> None:
     """Take all rows out of a database that has our tables."""
     connection = await asyncpg.connect(url, statement_cache_size=0)

@@ -6,7 +6,6 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from config import VERSION
@@ -15,7 +14,7 @@ from otp.ports import Tx
 from otp.service import Verdict
 from storage import Reach, open_store
 from tests.fakes import FakeClock
-from tests.postgres import fresh
+from tests.postgres import fresh, restored
 from tests.world import ANN, make_world, wrong
 
 DUMPS = Path(__file__).parent / "databases"
@@ -57,9 +56,7 @@ async def test_a_file_lives_on(tmp_path: Path, clock: FakeClock, dump: Path) -> 
 async def test_a_database_of_postgresql_lives_on(clock: FakeClock, dump: Path, worker_id: str) -> None:
     """Of every release that had it."""
     url = await fresh(f"release_{worker_id}")
-    connection = await asyncpg.connect(url)
-    await connection.execute(dump.read_text(encoding="utf-8"))
-    await connection.close()
+    await restored(url, dump.read_text(encoding="utf-8"))
     await lives_on(url, clock)
 
 
