@@ -59,6 +59,12 @@ def heir_of(world: World) -> Courier:
     )
 
 
+def give_up(courier: Courier) -> None:
+    """Telegram did not answer for long enough to be left alone."""
+    for _ in range(FAILURES):
+        courier.breakers[Channel.TELEGRAM].note(answered=False)
+
+
 async def test_a_send_begins_with_its_claim(world: World, clock: FakeClock) -> None:
     """In one commit: who dies right after it leaves an attempt, which nobody carries later behind the caller's back."""
     sub, before = await world.subscribe(), len(world.telegram.parcels)
@@ -104,8 +110,7 @@ async def test_what_was_begun_is_not_sent_when_the_messenger_is_given_up(
     """The breaker opened between the commit and the call: certainly not sent."""
     parcel = await begun_by(world, await world.subscribe())
     before, heir = len(world.telegram.parcels), heir_of(world)
-    for _ in range(FAILURES):
-        heir.breakers[Channel.TELEGRAM].note(answered=False)
+    give_up(heir)
     task = heir.set_out(parcel.delivery.id, Channel.TELEGRAM, Cause.SEND, parcel)
     assert task is not None
     await world.settle()
@@ -142,8 +147,7 @@ async def test_nothing_is_begun_that_must_wait(
     parcel = await begun_by(world, await world.subscribe())
     assert courier.is_free(Channel.TELEGRAM)
     if why == "it is given up":
-        for _ in range(FAILURES):
-            courier.breakers[channel].note(answered=False)
+        give_up(courier)
     elif why == "all hands are full":
         world.telegram.hold = asyncio.Event()
         courier.set_out(parcel.delivery.id, channel, Cause.SEND, parcel)
