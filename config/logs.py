@@ -7,15 +7,19 @@ message that was sent, the code included.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import io
+import json
 import logging
 import re
 import sys
 from collections.abc import Iterable, MutableMapping
 from contextlib import suppress
+from threading import Lock
+from time import gmtime, strftime, time_ns  # noqa: TID251  # when a line was written, by whoever reads it
 from traceback import extract_tb
 from types import TracebackType
-from typing import Any, Final, TextIO, cast, get_args
+from typing import Any, Final, get_args
 
 import structlog
 
@@ -38,6 +42,10 @@ _SHAPES: Final = re.compile(
     r"tc_(?:live|test)_[A-Za-z0-9_-]{8,}|(?<![0-9])[0-9]{6,20}:[A-Za-z0-9_-]{20,}|\bwhsec_[A-Za-z0-9+/=_-]{8,}|(?<=otp_)[A-Za-z0-9]{16}"
 )
 """API keys, Telegram tokens, signing secrets and the ids in links, wherever they appear."""
+_SIGNS: Final = ("tc_", ":", "whsec_", "otp_")
+"""Each of these shapes holds one of them, and most lines hold none: looking for them costs a fiftieth of the pattern."""
+_PLAIN: Final = (int, float, type(None))
+"""Values that are no text and can't hide one."""
 _NAMES: Final = {
     kind: "otp." + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower() for kind in get_args(OtpEvent)
 }
@@ -56,22 +64,34 @@ class Redactor:
     """Hides known secrets and whatever has the shape of one, in every value of an event."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        known = sorted(
+        self._secrets = sorted(
             {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True
         )
-        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+        self._known = re.compile("|".join(map(re.escape, self._secrets))) if self._secrets else None
 
     def __repr__(self) -> str:
         return "Redactor()"
 
     def __call__(self, _logger: Any, _method: str, event: Event) -> Event:
         """As a structlog processor."""
-        for name, value in event.items():
-            event[name] = self._clean(value)
+        texts = [value for value in event.values() if isinstance(value, str)]
+        others = [value for value in event.values() if not isinstance(value, str)]
+        if self._may_hold("\0".join(texts)) or not all(isinstance(value, _PLAIN) for value in others):
+            for name, value in event.items():
+                event[name] = self._clean(value)
         return event
+
+    def _may_hold(self, text: str) -> bool:
+        """Whether it is worth a closer look."""
+        for sign in _SIGNS:
+            if sign in text:
+                return True
+        return any(secret in text for secret in self._secrets)
 
     def _clean(self, value: Any) -> Any:
         if isinstance(value, str):
+            if not self._may_hold(value):
+                return value
             text = _SHAPES.sub(_MASK, value)
             return self._known.sub(_MASK, text) if self._known else text
         if isinstance(value, (list, tuple)):
@@ -116,44 +136,91 @@ def _places(traceback: TracebackType | None) -> str:
     return " < ".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in reversed(frames))
 
 
-class _Patient(io.TextIOBase):
-    """Standard output that never fails: a full disk or a reader that is gone must not fail what is being logged."""
+class _Stamp:
+    """The time of an event, as RFC 3339 in UTC; what a whole second looks like is worked out once."""
+
+    def __init__(self) -> None:
+        self._last = (0, "")
+
+    def __call__(self, _logger: Any, _method: str, event: Event) -> Event:
+        """As a structlog processor."""
+        second, rest = divmod(time_ns(), 1_000_000_000)
+        last, text = self._last
+        if second != last:
+            text = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+            self._last = second, text
+        event["timestamp"] = f"{text}.{rest // 1_000:06d}Z"
+        return event
+
+
+def _json_line(_logger: Any, _method: str, event: Event) -> str:
+    return _ENCODE(event)
+
+
+_ENCODE: Final = json.JSONEncoder(default=repr).encode
+
+
+class _Output(io.TextIOBase):
+    """Standard output that never fails: a full disk or a reader that is gone must not fail what is being logged.
+
+    What is written in one turn of the loop goes out together at its end: each time costs more than the line itself.
+    """
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._turn: asyncio.AbstractEventLoop | None = None
+        """The loop whose turn's end is awaited."""
+        self._one_at_a_time = Lock()
 
     def write(self, text: str) -> int:
-        """Write, or lose the line."""
-        with suppress(OSError, ValueError):
-            return sys.stdout.write(text)
-        return 0
+        """Write, or lose it."""
+        self._lines.append(text)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.flush()
+        else:
+            if self._turn is not loop:
+                self._turn = loop
+                loop.call_soon(self.flush)
+        return len(text)
+
+    def line(self, text: str) -> None:
+        """Write a line."""
+        self.write(text + "\n")
+
+    debug = info = warning = error = critical = exception = msg = line
 
     def flush(self) -> None:
-        """Flush, if that is possible."""
-        with suppress(OSError, ValueError):
-            sys.stdout.flush()
+        """Let go of what was written."""
+        with self._one_at_a_time:
+            lines, self._lines, self._turn = self._lines, [], None
+            with suppress(OSError, ValueError):
+                sys.stdout.write("".join(lines))
+                sys.stdout.flush()
 
 
 def configure(level: str, style: str | None, secrets: Iterable[str]) -> None:
     """Set up logging for the whole process. `style` is `json`, `console`, or None: console on a terminal."""
     console = style == "console" or (style is None and sys.stdout.isatty())
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
-        if console
-        else structlog.processors.JSONRenderer()
-    )
+    renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty()) if console else _json_line
+    output = _Output()
+    atexit.register(output.flush)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         _exception,
         Redactor(secrets),
+        structlog.stdlib.add_log_level,
+        _Stamp(),
         *([_visible] if console else []),
     ]
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Patient())),
+        logger_factory=lambda *_: output,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(_Patient())
+    handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -12,7 +12,8 @@ import re
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from time import monotonic
@@ -223,6 +224,8 @@ class _Member:
     writes: bool
     answer: asyncio.Future[Any]
     deadline: float
+    context: Context = field(default_factory=copy_context)
+    """Of whoever asked: the turn runs in that of another one, and a line in the log shall name the right call."""
     chore: bool = False
     events: Sequence[Event] = ()
     value: Any = None
@@ -329,7 +332,7 @@ class SqliteStore:
     # ---------------------------------------------------------------- whose turn it is
 
     async def _ask(self, work: Work[T], *, writes: bool, chore: bool = False) -> T:
-        member = _Member(work, writes, self._loop.create_future(), monotonic() + DEADLINE_S, chore)
+        member = _Member(work, writes, self._loop.create_future(), monotonic() + DEADLINE_S, chore=chore)
         self._waiting.append(member)
         self._call(len(self._waiting))
         return cast(T, await member.answer)
@@ -397,7 +400,7 @@ class SqliteStore:
         for member in batch:
             for event in member.events:
                 for listener in self._listeners:
-                    listener(event)
+                    member.context.run(listener, event)
         for member in batch:
             member.tell()
         self._call(0)

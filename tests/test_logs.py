@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -185,6 +186,48 @@ def test_other_libraries_are_heard_from_warning_on(output: Output):
     logging.getLogger("some.library").info("chatter")
     logging.getLogger("some.library").debug("chatter")
     assert output.events() == []
+
+
+async def test_lines_of_one_turn_go_out_together(output: Output):
+    log = output.start()
+    log.info("one")
+    log.info("two")
+    assert output.text() == ""
+    await asyncio.sleep(0)
+    assert [line["event"] for line in output.events()] == ["one", "two"]
+
+
+async def test_a_lines_time_is_now(output: Output):
+    log, before = output.start(), datetime.now(UTC) - timedelta(microseconds=1)
+    log.info("now")
+    log.info("still now")
+    await asyncio.sleep(0)
+    times = [datetime.fromisoformat(line["timestamp"]) for line in output.events()]
+    in_order = [before, *times, datetime.now(UTC) + timedelta(microseconds=1)]
+    assert in_order == sorted(in_order)
+
+
+async def test_other_libraries_do_not_wait_for_the_turns_end_and_keep_the_order(output: Output):
+    log = output.start()
+    log.info("first")
+    logging.getLogger("some.library").warning("second")
+    assert [line["event"] for line in output.events()] == ["first", "second"]
+
+
+def test_what_a_dead_loop_left_is_written_with_what_comes_next(output: Output):
+    log = output.start()
+
+    async def say() -> None:
+        log.info("last words")
+        asyncio.get_running_loop().stop()
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(say())
+    loop.run_forever()
+    loop.close()
+    log.info("after it")
+    assert task.done()
+    assert [line["event"] for line in output.events()] == ["last words", "after it"]
 
 
 def test_what_is_bound_to_the_context_is_in_the_line(output: Output):

@@ -7,9 +7,10 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -92,6 +93,19 @@ async def test_what_is_asked_for_together_is_committed_together(store: SqliteSto
     assert await asyncio.gather(*(store.write(saving(name)) for name in wanted)) == wanted
     assert watched.said.count("BEGIN IMMEDIATE") == watched.said.count("COMMIT") == 1
     assert await names(store) == wanted
+
+
+async def test_what_changed_is_told_in_the_context_of_whoever_asked(store: SqliteStore) -> None:
+    caller: ContextVar[str] = ContextVar("caller")
+    told: list[tuple[str, str]] = []
+    store.listen(lambda event: told.append((caller.get(), cast(MessageOver, event).message_id)))
+
+    async def ask(name: str) -> None:
+        caller.set(name)
+        await store.write(saving(name))
+
+    await asyncio.gather(ask("a"), ask("b"), ask("c"))
+    assert told == [("a", "a"), ("b", "b"), ("c", "c")]
 
 
 async def test_a_commit_has_so_many_at_most(store: SqliteStore, watched: Watched) -> None:
