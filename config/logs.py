@@ -200,12 +200,16 @@ class _Output(io.TextIOBase):
                 sys.stdout.flush()
 
 
+_OUTPUT: Final = _Output()
+"""The one that loggers, which are kept, go on writing to."""
+atexit.register(_OUTPUT.flush)
+
+
 def configure(level: str, style: str | None, secrets: Iterable[str]) -> None:
     """Set up logging for the whole process. `style` is `json`, `console`, or None: console on a terminal."""
     console = style == "console" or (style is None and sys.stdout.isatty())
     renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty()) if console else _json_line
-    output = _Output()
-    atexit.register(output.flush)
+    _OUTPUT.flush()
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         _exception,
@@ -217,10 +221,10 @@ def configure(level: str, style: str | None, secrets: Iterable[str]) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: output,
+        logger_factory=lambda *_: _OUTPUT,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(output)
+    handler = logging.StreamHandler(_OUTPUT)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

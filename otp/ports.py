@@ -422,6 +422,14 @@ class Tx(Protocol):
 Work = Callable[[Tx], Coroutine[Any, Any, T]]
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What an operation will look at first: a store may read it ahead, together with what others will look at."""
+
+    subscriber_id: str
+    request_id: str | None = None
+
+
 class Store(Protocol):
     """Transactions over what must survive.
 
@@ -429,8 +437,8 @@ class Store(Protocol):
     `StorageUnavailable`: the change was not made, or (a failed commit) nobody knows.
     """
 
-    async def write(self, work: Work[T]) -> T:
-        """Run an operation, alone among writers, and commit it to disk before returning."""
+    async def write(self, work: Work[T], about: About | None = None) -> T:
+        """Run an operation, alone among writers, and commit it to disk before returning. `about` may make it cheaper."""
         ...
 
     async def chore(self, work: Work[T]) -> T:

@@ -51,7 +51,7 @@ from otp.policy import (
     Policy,
     whole_seconds,
 )
-from otp.ports import Randomness, Store, Tx
+from otp.ports import About, Randomness, Store, Tx
 
 MATCH_CHOICES: Final = 3
 MATCH_NUMBERS: Final = 90
@@ -268,7 +268,7 @@ class OtpService:
                 return Verdict(Reason.NO_ACTIVE_CODE)
             return await self._judge(tx, sub, code, codes.clean(typed))
 
-        return await self._store.write(work)
+        return await self._store.write(work, About(subscriber_id, request_id))
 
     async def _judge(self, tx: Tx, sub: Subscriber, code: Code, cleaned: str) -> Verdict:
         """The whole security argument: an attempt is counted before the comparison, and only one caller consumes."""

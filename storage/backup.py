@@ -13,7 +13,8 @@ from urllib.parse import quote
 from otp.errors import StorageUnavailable, StorageUnusable
 from otp.ports import Clock
 from storage import remove
-from storage.sqlite import BUSY_MS, SqliteStore
+from storage.sqlite import SqliteStore
+from storage.sqlite_file import BUSY_MS
 
 
 async def back_up(database: str, target: Path, clock: Clock) -> int:

@@ -22,7 +22,9 @@ from storage import named
 from storage.migrations import load
 from storage.postgres import DEADLINE_S, MIGRATIONS, UNREACHED_S, Connection, in_one_line, prepared, storable
 from storage.rows import CLOCK_FACT
-from storage.sqlite import FENCE, MOVED_FACT, RESTORE, SqliteStore, SqliteTx, connect
+from storage.sqlite import SqliteStore
+from storage.sqlite_file import FENCE, MOVED_FACT, RESTORE, connect
+from storage.sqlite_tx import SqliteTx
 
 TABLES: Final = (
     "facts",

@@ -23,7 +23,7 @@ import asyncpg
 from otp.errors import StorageUnavailable, StorageUnusable
 from otp.events import Event
 from otp.model import Person
-from otp.ports import Clock, Work
+from otp.ports import About, Clock, Work
 from otp.tasks import Tasks
 from storage import Reach, named
 from storage.migrations import Migration, load, pending
@@ -207,7 +207,7 @@ class PostgresStore:
         """Whether no transaction runs."""
         return self._tasks.idle
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], about: About | None = None) -> T:  # nothing is read ahead
         return await self._run(PostgresTx, work)
 
     async def chore(self, work: Work[T]) -> T:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from otp.errors import StorageUnavailable
 from otp.events import ChangesMissed, Event
 from otp.model import Parcel
-from otp.ports import Accepted, Outcome, Store, Work
+from otp.ports import About, Accepted, Outcome, Store, Work
 from storage.postgres import PostgresStore
 from storage.sqlite import SqliteStore
 
@@ -128,11 +128,11 @@ class FailingStore:
     async def close(self) -> None:
         await self._store.close()
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], about: About | None = None) -> T:
         if self.times:
             self.times -= 1
             raise StorageUnavailable("full")
-        return await self._store.write(work)
+        return await self._store.write(work, about)
 
     async def chore(self, work: Work[T]) -> T:
         return await self.write(work)

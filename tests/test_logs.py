@@ -87,6 +87,7 @@ class Output:
     def start(self, level: str = "info", style: str | None = "json") -> Any:
         """A logger, after `configure`."""
         configure(level, style, [SECRET, "short", SECRET + "-and-more"])
+        self._capsys.readouterr()  # what a loop that is gone has left
         return structlog.get_logger()
 
     def text(self) -> str:

@@ -21,7 +21,8 @@ from storage import Reach, open_store
 from storage.migrations import load, pending
 from storage.move import TABLES, Moved, NotMoved, move, undo
 from storage.postgres import PostgresStore
-from storage.sqlite import MIGRATIONS, SqliteStore
+from storage.sqlite import SqliteStore
+from storage.sqlite_file import MIGRATIONS
 from tests.conftest import postgres_url
 from tests.fakes import START, FakeClock
 from tests.pgwire import PgWire

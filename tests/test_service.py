@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,7 @@ from otp.model import Channel, DeliveryState, Ending, Refusal, RequestStatus
 from otp.policy import Policy
 from otp.ports import NotSent, Refused, Store, Tx, Unknown
 from otp.service import OtpService, Reason, Verdict
+from storage.sqlite_tx import SqliteTx
 from storage.statements import SqlTx
 from tests.fakes import FakeClock, FakeMessenger
 from tests.world import ANN, BOB, KEYS, LOGIN, World, make_world, wrong
@@ -112,14 +115,15 @@ async def test_who_does_not_consume_the_code_is_not_verified(
 ) -> None:
     """Right, but another one took the code after this attempt was counted."""
     sub = await world.subscribe()
-    count = SqlTx.count_attempt
+    for kind in (SqlTx, SqliteTx):
+        count = kind.count_attempt
 
-    async def overtaken(tx: SqlTx, code_id: str) -> int | None:
-        made = await count(tx, code_id)
-        await tx.consume(code_id, Ending.USED)
-        return made
+        async def overtaken(tx: Any, code_id: str, count: Callable[..., Any] = count) -> Any:
+            made = await count(tx, code_id)
+            await tx.consume(code_id, Ending.USED)
+            return made
 
-    monkeypatch.setattr(SqlTx, "count_attempt", overtaken)
+        monkeypatch.setattr(kind, "count_attempt", overtaken)
     assert await world.verify(sub, world.telegram.codes[-1]) == Verdict(Reason.NO_ACTIVE_CODE, 0)
 
 

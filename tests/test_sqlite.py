@@ -18,7 +18,8 @@ from otp.ports import Tx
 from storage import open_store, remove, sqlite_path
 from storage.migrations import load
 from storage.ownership import FileLock, socket_path
-from storage.sqlite import MIGRATIONS, SqliteStore
+from storage.sqlite import SqliteStore
+from storage.sqlite_file import MIGRATIONS
 from tests.fakes import START, FakeClock
 
 SHOP = Project("p1", "Shop", "", True)

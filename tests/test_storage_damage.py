@@ -17,7 +17,7 @@ import pytest
 from otp.codes import KeyRing
 from otp.model import CodeSeed
 from storage.migrations import load
-from storage.sqlite import MIGRATIONS
+from storage.sqlite_file import MIGRATIONS
 from tests.disks import FaultyDisk, filled, guess, integrity, make_read_only, small_disk, usable, with_code
 from tests.process import free_port, outside, start, tapcode
 from tests.world import KEYS

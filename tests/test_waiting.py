@@ -11,7 +11,7 @@ import pytest
 from otp.errors import ProjectDisabled, StorageUnavailable
 from otp.events import ChangesMissed, Event, RequestTouched
 from otp.model import Caller, Refusal, RequestStatus
-from otp.ports import Refused, Store, Unknown, Work
+from otp.ports import About, Refused, Store, Unknown, Work
 from otp.service import OtpService, RequestState
 from otp.waiting import LOOK_SECONDS, Waiter, Waiters
 from tests.world import World
@@ -48,8 +48,8 @@ class Dark:
             raise StorageUnavailable("dark")
         return await self._store.read(work)
 
-    async def write(self, work: Work[T]) -> T:
-        return await self._store.write(work)
+    async def write(self, work: Work[T], about: About | None = None) -> T:
+        return await self._store.write(work, about)
 
     async def chore(self, work: Work[T]) -> T:
         return await self._store.chore(work)
