@@ -26,13 +26,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not text.strip(" \t\r\n"):
         raise MalformedJson("The body is empty; a JSON object is needed.")
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_constant=_no_constant,
-            parse_int=_integer,
-            parse_float=_finite,
-        )
+        value = _DECODER.decode(text)
     except MalformedJson:
         raise
     except RecursionError:
@@ -71,6 +65,12 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise MalformedJson("The body holds a number that is too large.")
     return number
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_integer, parse_float=_finite
+)
+"""Made once: that takes longer than most bodies."""
 
 
 def _check_escapes(value: Any) -> None:

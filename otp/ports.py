@@ -449,6 +449,10 @@ class Store(Protocol):
         """Run an operation that changes nothing on one consistent state."""
         ...
 
+    async def caller(self, key_hash: bytes) -> Caller | None:
+        """As `Tx.caller`, by itself: every call of the API begins with it."""
+        ...
+
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Call `listener`, which must not block or fail, with each event after its commit."""
         ...

@@ -118,7 +118,7 @@ class OtpService:
 
     async def authenticate(self, key_hash: bytes) -> Caller | None:
         """Who a key belongs to, by its `codes.key_hash`."""
-        return await self._store.read(lambda tx: tx.caller(key_hash))
+        return await self._store.caller(key_hash)
 
     async def request(
         self,

@@ -22,7 +22,7 @@ import asyncpg
 
 from otp.errors import StorageUnavailable, StorageUnusable
 from otp.events import Event
-from otp.model import Person
+from otp.model import Caller, Person
 from otp.ports import About, Clock, Work
 from otp.tasks import Tasks
 from storage import Reach, named
@@ -215,6 +215,9 @@ class PostgresStore:
 
     async def read(self, work: Work[T]) -> T:
         return await self._run(PostgresReadTx, work)
+
+    async def caller(self, key_hash: bytes) -> Caller | None:
+        return await self.read(lambda tx: tx.caller(key_hash))
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         self._listeners.append(listener)

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar, cast
 
 from otp.errors import StorageUnavailable, StorageUnusable
 from otp.events import Event
+from otp.model import Caller
 from otp.ports import About, Clock, Work
 from storage.migrations import load
 from storage.rows import CLOCK_FACT
@@ -148,6 +149,10 @@ class SqliteStore:
             if not _is_busy(error):
                 raise _told(error) from error
         return await self._ask(work, writes=False)  # with patience
+
+    async def caller(self, key_hash: bytes) -> Caller | None:
+        known = self._known.callers.get(key_hash)
+        return known if known is not None else await self.read(lambda tx: tx.caller(key_hash))
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         self._listeners.append(listener)

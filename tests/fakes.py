@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from otp.errors import StorageUnavailable
 from otp.events import ChangesMissed, Event
-from otp.model import Parcel
+from otp.model import Caller, Parcel
 from otp.ports import About, Accepted, Outcome, Store, Work
 from storage.postgres import PostgresStore
 from storage.sqlite import SqliteStore
@@ -127,6 +127,9 @@ class FailingStore:
 
     async def close(self) -> None:
         await self._store.close()
+
+    async def caller(self, key_hash: bytes) -> Caller | None:
+        return await self._store.caller(key_hash)
 
     async def write(self, work: Work[T], about: About | None = None) -> T:
         if self.times:

@@ -48,6 +48,9 @@ class Dark:
             raise StorageUnavailable("dark")
         return await self._store.read(work)
 
+    async def caller(self, key_hash: bytes) -> Caller | None:
+        return await self._store.caller(key_hash)
+
     async def write(self, work: Work[T], about: About | None = None) -> T:
         return await self._store.write(work, about)
 
