@@ -134,7 +134,10 @@ def _is_final(state: RequestState) -> bool:
 def _seconds(request: web.Request, *, stream: bool) -> int | None:
     """How long to wait; None when that was not asked for. Raises `InvalidFields`."""
     # Not `request.query`: it would be kept as long as the call lasts.
-    fields = parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True)
+    query = request.rel_url.raw_query_string
+    if not query:
+        return None
+    fields = parse_qsl(query, keep_blank_values=True)
     given = [value for name, value in fields if name == "wait"]
     if not given:
         return None
@@ -148,9 +151,12 @@ def _seconds(request: web.Request, *, stream: bool) -> int | None:
 
 def wants_stream(request: web.Request) -> bool:
     """Whether `Accept` names the event stream and prefers it; where both forms are named alike, JSON it is."""
+    accepted = ",".join(request.headers.getall("Accept", ())).lower()
+    if EVENT_STREAM not in accepted:
+        return False
     quality: dict[str, float] = {}
-    for part in ",".join(request.headers.getall("Accept", [])).split(","):
-        media, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    for part in accepted.split(","):
+        media, *parameters = (piece.strip() for piece in part.split(";"))
         q = next((one[2:] for one in parameters if one.startswith("q=")), "1")
         if _QUALITY.fullmatch(q):
             quality[media] = float(q)
