@@ -52,6 +52,10 @@ if TYPE_CHECKING:
     from otp.policy import Policy
     from otp.ports import Clock, Randomness, Store
     from otp.projects import Projects
+    from otp.protection import Protection
+    from otp.rehearsal import Rehearsal
+    from otp.service import BotNames, OtpService
+    from otp.taps import Taps
     from otp.tasks import Tasks
     from otp.waiting import Waiters
     from storage import Reach
@@ -227,11 +231,14 @@ def make_policy(settings: Settings) -> Policy:
     return chosen.strict() if settings.profile == "strict" else chosen
 
 
-def make_api(settings: Settings, waiters: Waiters, clock: Clock, mode: Mode) -> Api:
+def make_api(
+    settings: Settings, waiters: Waiters, clock: Clock, mode: Mode, rehearsal: Rehearsal | None
+) -> Api:
     """The API, with the operator's limits in front of it."""
     from api.app import Api
     from api.auth import Door, Limits
     from api.limits import Seats
+    from otp.model import Mode
 
     limits = Limits.per_minute(
         clock,
@@ -240,7 +247,55 @@ def make_api(settings: Settings, waiters: Waiters, clock: Clock, mode: Mode) -> 
         seats=Seats(settings.waiters_per_key, most_waiters()),
         trusted_proxies=settings.proxies,
     )
-    return Api(waiters, Door(waiters.service, {mode}, limits), VERSION)
+    played = Mode.TEST if rehearsal is not None else None
+    modes = {mode} if played is None else {mode, played}
+    return Api(waiters, Door(waiters.service, modes, limits, played), VERSION, rehearsal)
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The rules, wired to a store and to messengers."""
+
+    rules: Rules
+    courier: Courier
+    service: OtpService
+    taps: Taps
+    protection: Protection
+    rehearsal: Rehearsal | None
+    """Where one mode is only played."""
+
+
+def make_core(
+    settings: Settings,
+    *,
+    store: Store,
+    clock: Clock,
+    randomness: Randomness,
+    mode: Mode,
+    skins: Mapping[Channel, Skin],
+    names: BotNames,
+) -> Core:
+    """Wire the rules. `mode` is that of the messengers' people."""
+    from bot.replies import CodeMessenger
+    from config.logs import log_breaker
+    from otp.codes import KeyRing
+    from otp.courier import Courier
+    from otp.delivery import Rules
+    from otp.model import Mode
+    from otp.protection import Protection
+    from otp.rehearsal import Rehearsal
+    from otp.service import OtpService
+    from otp.taps import Taps
+
+    rehearses = mode is Mode.LIVE  # the sandbox's own people do what would be played
+    rules = Rules(make_policy(settings), KeyRing(settings.keys), randomness)
+    messengers = {channel: CodeMessenger(skin) for channel, skin in skins.items()}
+    courier = Courier(store, rules, clock, messengers, _failed, log_breaker)
+    service = OtpService(store, rules, courier, names, rehearses=rehearses)
+    taps = Taps(store, rules, mode)
+    protection = Protection(store, rules, taps)
+    rehearsal = Rehearsal(store, rules, courier, service, taps, protection) if rehearses else None
+    return Core(rules, courier, service, taps, protection, rehearsal)
 
 
 def build_app(
@@ -259,32 +314,34 @@ def build_app(
     from api.bodies import read_limited
     from bot.dialog import Dialog
     from bot.fetching import Fetcher
-    from bot.replies import CodeMessenger, Replies, ReplyLimit
+    from bot.replies import Replies, ReplyLimit
+    from bot.stage import StagedSkin
     from bot.webhooks import WebhookRoutes
-    from config.logs import log_breaker, log_event
-    from otp.codes import KeyRing
-    from otp.courier import Courier
-    from otp.delivery import Rules
+    from config.logs import log_event
     from otp.events import DeliverySettled
     from otp.jobs import JobRunner
     from otp.projects import Projects
-    from otp.protection import Protection
-    from otp.service import OtpService
-    from otp.taps import Taps
     from otp.waiting import Waiters
 
-    rules = Rules(make_policy(settings), KeyRing(settings.keys), randomness)
+    skins = {channel: StagedSkin(skin, randomness) for channel, skin in skins.items()}
     registration = make_registration(settings, store, skins)
-    messengers = {channel: CodeMessenger(skin) for channel, skin in skins.items()}
-    courier = Courier(store, rules, clock, messengers, _failed, log_breaker)
-    limit, taps = ReplyLimit(settings.replies_per_minute, clock), Taps(store, rules)
+    core = make_core(
+        settings,
+        store=store,
+        clock=clock,
+        randomness=randomness,
+        mode=mode,
+        skins=skins,
+        names=registration.names,
+    )
+    courier, limit = core.courier, ReplyLimit(settings.replies_per_minute, clock)
     replies = Replies(skins, store, limit, _failed)
-    dialog = Dialog(taps, Protection(store, rules, taps), randomness, limit.allows)
+    dialog = Dialog(core.taps, core.protection, randomness, limit.allows)
     health = Health(store, lambda: _readiness(settings, registration, courier))
-    handlers = _handlers(store, clock, rules, courier, dialog, replies, registration, skins)
+    handlers = _handlers(store, clock, core.rules, courier, dialog, replies, registration, skins)
     jobs = JobRunner(store, clock, randomness.text(12), handlers, _failed)
 
-    waiters = Waiters(OtpService(store, rules, courier, registration.names), store, clock, _failed)
+    waiters = Waiters(core.service, store, clock, _failed)
 
     def offer(event: Event) -> None:
         if isinstance(event, DeliverySettled):
@@ -295,7 +352,7 @@ def build_app(
     infos = registration.channels if settings.public_url is None else {}
     fetchers = [Fetcher(skins[one], dialog, replies, store, clock, infos[one], _failed) for one in infos]
     hooks = WebhookRoutes(skins, _hook_secrets(settings, skins), dialog, replies, read_limited)
-    api = make_api(settings, waiters, clock, mode)
+    api = make_api(settings, waiters, clock, mode, core.rehearsal)
     app = web.Application(middlewares=[frame(randomness)])
     app.add_routes([*api.routes(), *health.routes(), *hooks.routes()])
     return Service(

@@ -15,7 +15,7 @@ import structlog
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, UnixConnector, web
 
 from otp.errors import InvalidField, OtpError, StorageUnusable
-from otp.model import Project
+from otp.model import Mode, Project
 from otp.projects import Change, NewKey, ProjectNotFound, Projects
 
 log = structlog.get_logger()
@@ -66,7 +66,9 @@ async def perform_project(projects: Projects, command: Command) -> Any:
             raise Refused("say what to change: --name, --description, --site-url or --texts")
         return _plain(await projects.update(project_id, change))
     if verb == "rotate-key":
-        return _with_key(await projects.rotate_key(project_id, int(command.get("keep_old_hours", 0))))
+        mode = Mode.TEST if command.get("test") else None
+        hours = int(command.get("keep_old_hours", 0))
+        return _with_key(await projects.rotate_key(project_id, hours, mode))
     if verb in ("enable", "disable"):
         return _plain(await projects.set_enabled(project_id, verb == "enable"))
     if verb == "delete":

@@ -16,6 +16,19 @@ REQUEST_ID: Final = web.RequestKey("request_id", str)
 """What the caller and our log call this request."""
 
 
+PLAYED: Final = web.RequestKey("played", bool)
+"""There for callers whose key is of a mode that is only played: each answer says so."""
+
+
+def say_test(answer: web.StreamResponse) -> None:
+    """`"test": true` in an answer that is a JSON object."""
+    if isinstance(answer, web.Response) and isinstance(answer.body, bytes) and answer.body.startswith(b"{"):
+        answer.body = json_body(json.loads(answer.body) | TEST) + b"\n"
+
+
+TEST: Final = {"test": True}
+
+
 def json_answer(body: Mapping[str, Any], status: int = 200) -> web.Response:
     """A whole answer."""
     return web.Response(status=status, body=json_body(body) + b"\n", content_type="application/json")

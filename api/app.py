@@ -13,14 +13,17 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from api import openapi
-from api.answers import REQUEST_ID, dress, dress_as, json_answer
+from api.answers import PLAYED, REQUEST_ID, dress, dress_as, json_answer, say_test
 from api.auth import Door
 from api.bodies import InvalidFields, json_object, validated
 from api.operations import OPERATIONS, Operation
 from api.problems import Problem, of_error, problem
+from api.rehearsals import REHEARSALS
 from api.status import StatusCalls
 from otp.errors import OtpError, StorageUnavailable
 from otp.ports import Randomness, Store
+from otp.rehearsal import Rehearsal
+from otp.service import OtpService
 from otp.waiting import Waiters
 
 log = structlog.get_logger()
@@ -32,19 +35,27 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Api:
     """The API over one service, and over those who wait for it."""
 
-    def __init__(self, waiters: Waiters, door: Door, version: str) -> None:
+    def __init__(
+        self, waiters: Waiters, door: Door, version: str, rehearsal: Rehearsal | None = None
+    ) -> None:
+        """`rehearsal` plays people for callers of test mode, where that is done."""
         self._waiters = waiters
+        self._rehearsal = rehearsal
         self._door = door
         self._document = openapi.as_json(version)
 
     def routes(self) -> list[web.RouteDef]:
         """The routes to add to the application."""
         calls = [
-            web.route(operation.method, operation.path, self._handler(operation)) for operation in OPERATIONS
+            web.route(one.method, one.path, self._handler(one, self._waiters.service)) for one in OPERATIONS
         ]
+        if self._rehearsal is not None:
+            calls += [
+                web.route(one.method, one.path, self._handler(one, self._rehearsal)) for one in REHEARSALS
+            ]
         return [*calls, web.get("/openapi.json", self._openapi)]
 
-    def _handler(self, operation: Operation) -> Handler:
+    def _handler(self, operation: Operation, service: OtpService | Rehearsal) -> Handler:
         if operation.run is None or operation.body is None:
             return StatusCalls(self._waiters, self._door, operation).answer
         run, body = operation.run, operation.body
@@ -52,7 +63,7 @@ class Api:
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = await self._door.admit(request, operation)
             data = await json_object(request, optional=operation.body_optional)
-            return json_answer(await run(self._waiters.service, caller, validated(body, data)))
+            return json_answer(await run(service, caller, validated(body, data), **request.match_info))
 
         return handle
 
@@ -107,6 +118,8 @@ def frame(randomness: Randomness) -> Middleware:
             answer = await handler(request)
         except Exception as error:  # noqa: BLE001  # ours are logged
             answer = _answer_to(request, error)
+        if PLAYED in request:
+            say_test(answer)
         dress(answer, request)
         log.info(
             "http.request",

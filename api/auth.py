@@ -13,7 +13,7 @@ import structlog
 from aiohttp import web
 
 from api.addresses import Network, client_address, one_site
-from api.answers import RATE
+from api.answers import PLAYED, RATE
 from api.limits import RateLimit, Seats, Taken
 from api.operations import Operation
 from api.problems import Problem
@@ -74,6 +74,8 @@ class Door:
     service: OtpService
     modes: Collection[Mode]
     limits: Limits
+    played: Mode | None = None
+    """The mode of which nothing reaches a messenger."""
     _known: OrderedDict[bytes, Caller] = field(default_factory=OrderedDict)
     """By the hashes of keys that were valid a while ago: a flood from their address does not shut them out."""
 
@@ -87,6 +89,8 @@ class Door:
             self._known.pop(hashed or b"", None)
             self._refuse(request)
         caller = self._remember(hashed, caller)
+        if caller.mode is self.played:
+            request[PLAYED] = True
         if not caller.project.enabled:
             raise Problem("project_disabled", "This project is disabled.")
         self._count(request, operation, hashed)

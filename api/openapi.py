@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.operations import OPERATIONS, Operation
 from api.problems import CONTENT_TYPE, PROBLEMS
+from api.rehearsals import REHEARSALS
 from api.schemas import REQUEST_ID_PATTERN, ProblemDetails, StatusEvent
 from api.status import EVENT_STREAM, LONGEST_WAIT
 
@@ -53,13 +54,14 @@ WAIT: dict[str, Any] = {
 }
 """As an extension, not among the parameters: programs that try every value of those give up on a call that waits."""
 
+REQUEST_ID: dict[str, Any] = {
+    "name": "request_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": REQUEST_ID_PATTERN},
+}
 STATUS_PARAMETERS: list[dict[str, Any]] = [
-    {
-        "name": "request_id",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string", "pattern": REQUEST_ID_PATTERN},
-    },
+    REQUEST_ID,
     {
         "name": "Last-Event-ID",
         "in": "header",
@@ -78,13 +80,13 @@ def as_json(version: str) -> bytes:
 def document(version: str) -> dict[str, Any]:
     """The whole document."""
     models: set[type[BaseModel]] = {ProblemDetails, StatusEvent}
-    models |= {model for operation in OPERATIONS for model in _models(operation)}
+    models |= {model for operation in (*OPERATIONS, *REHEARSALS) for model in _models(operation)}
     _, schemas = models_json_schema(
         [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
         ref_template=REF,
     )
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
+    for operation in (*OPERATIONS, *REHEARSALS):
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
     return {
         "openapi": "3.1.0",
@@ -136,6 +138,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "description": "With `Last-Event-ID`: that final status was seen already, nothing will follow",
             "headers": _headers("X-Request-Id", "Cache-Control", *RATE_FIELDS),
         }
+    elif "{request_id}" in operation.path:
+        described["parameters"] = [REQUEST_ID]
     if operation.body is not None:
         described["requestBody"] = {
             "required": not operation.body_optional,

@@ -20,7 +20,8 @@ LINKS: Final = {
     Channel.MAX: "https://max.ru/{bot}?start=otp_{id}",
 }
 
-Run = Callable[[OtpService, Caller, Any], Awaitable[dict[str, Any]]]
+Run = Callable[..., Awaitable[dict[str, Any]]]
+"""Called with the service, the caller, the body, and by name what stands in the path."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "request_not_found": (404, "No such request"),
     "method_not_allowed": (405, "This path does not take this method"),
     "channel_unavailable": (409, "The channel is switched off"),
+    "request_not_pending": (409, "The request is not pending any more"),
     "send_in_progress": (409, "A code is on its way already"),
     "subscriber_locked": (409, "The subscriber is locked"),
     "too_many_purposes": (409, "Too many codes are alive"),

@@ -157,7 +157,19 @@ class RequestBody(Body):
     )
 
 
-class Sent(BaseModel):
+class Answer(BaseModel):
+    """Base of what callers get."""
+
+    test: Literal[True] = Field(
+        default_factory=_absent, description="There in every answer to a `tc_test_` key: nobody got a message"
+    )
+
+
+class PlayBody(Body):
+    """Play the person of a request: there is nothing to say."""
+
+
+class Sent(Answer):
     """The messenger took the message."""
 
     sent: Literal[True]
@@ -167,13 +179,13 @@ class Sent(BaseModel):
     )
 
 
-class Verified(BaseModel):
+class Verified(Answer):
     """The code was accepted; it can't be accepted again."""
 
     verified: Literal[True]
 
 
-class NotVerified(BaseModel):
+class NotVerified(Answer):
     """The code was not accepted."""
 
     verified: Literal[False]
@@ -181,7 +193,7 @@ class NotVerified(BaseModel):
     attempts_left: int = Field(ge=0, description="Guesses left; 0 with `locked` and `no_active_code`")
 
 
-class Requested(BaseModel):
+class Requested(Answer):
     """Show one of the links to the person and poll the status."""
 
     request_id: RequestId
@@ -203,7 +215,7 @@ class Requested(BaseModel):
     expires_in: int = Field(description="Seconds the links live", examples=[900])
 
 
-class Status(BaseModel):
+class Status(Answer):
     """What became of a request. `subscriber_id` and `channel` are there once it is `sent`."""
 
     status: Literal["pending", "sent", "cancelled", "expired"]
@@ -245,3 +257,6 @@ class ProblemDetails(BaseModel):
         description="Whether the same call may simply be made again, after `Retry-After` where given"
     )
     errors: list[FieldError] = Field(default_factory=_absent, description="With `validation_failed`")
+    test: Literal[True] = Field(
+        default_factory=_absent, description="As in other answers to a `tc_test_` key"
+    )

@@ -14,7 +14,7 @@ from zlib import crc32
 
 from aiohttp import web
 
-from api.answers import dress, json_answer, json_body
+from api.answers import PLAYED, TEST, dress, json_answer, json_body
 from api.auth import Door
 from api.bodies import InvalidFields
 from api.operations import Operation
@@ -84,6 +84,7 @@ class StatusCalls:
         state, seen = await waiter.state(), request.headers.get("Last-Event-ID")
         if _is_final(state) and event_id(state) == seen:
             return web.Response(status=204)  # how an EventSource learns that it need not come back
+        more = TEST if PLAYED in request else {}
         answer = web.StreamResponse(headers={"Content-Type": EVENT_STREAM, "X-Accel-Buffering": "no"})
         dress(answer, request)
         await answer.prepare(request)
@@ -91,7 +92,7 @@ class StatusCalls:
         with suppress(ConnectionError, OtpError):  # the client comes back, and is told then what is wrong
             await answer.write(b"retry: %d\n\n" % (RETRY_MS + crc32(request_id.encode()) % RETRY_SPREAD_MS))
             if event_id(state) != seen:
-                await answer.write(_event(state))
+                await answer.write(_event(state, more))
             while not _is_final(state):
                 changed = await waiter.change(HEARTBEAT_MS)
                 if waiter.gone or (self._waiters.closed and not changed):
@@ -99,7 +100,7 @@ class StatusCalls:
                 if changed and not await self._door.still_opens(request):
                     break
                 state = changed or state
-                await answer.write(_event(changed) if changed else HEARTBEAT)
+                await answer.write(_event(changed, more) if changed else HEARTBEAT)
         return answer
 
 
@@ -123,8 +124,8 @@ def event_id(state: RequestState) -> str:
     return f"{state.status}-reported" if state.reported else str(state.status)
 
 
-def _event(state: RequestState) -> bytes:
-    return b"event: status\nid: %s\ndata: %s\n\n" % (event_id(state).encode(), json_body(body(state)))
+def _event(state: RequestState, more: dict[str, Any]) -> bytes:
+    return b"event: status\nid: %s\ndata: %s\n\n" % (event_id(state).encode(), json_body(body(state) | more))
 
 
 def _is_final(state: RequestState) -> bool:

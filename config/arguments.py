@@ -74,6 +74,11 @@ def _project(top: argparse.ArgumentParser) -> None:
     rotate.add_argument(
         "--keep-old", metavar="24h", type=_hours, default=0, help="hours the old key goes on working"
     )
+    rotate.add_argument(
+        "--test",
+        action="store_true",
+        help="the key of test mode, which reaches no messenger; the first one too",
+    )
     disable = verbs.add_parser("disable", help="refuse every call of a project; its live codes die")
     enable = verbs.add_parser("enable", help="undo disable")
     delete = verbs.add_parser("delete", help="erase a project and all its data")

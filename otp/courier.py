@@ -64,7 +64,7 @@ class Courier:
     def on_event(self, event: Event) -> None:
         """Set out as soon as a claim is committed."""
         if isinstance(event, DeliveryClaimed):
-            self.set_out(event.delivery_id, event.channel, event.cause, event.parcel)
+            self.set_out(event.delivery_id, event.channel, event.cause, event.parcel, played=event.played)
 
     def is_free(self, channel: Channel) -> bool:
         """Whether a `/send` claimed now would be attempted at once: then claim and attempt can begin in one commit.
@@ -80,23 +80,41 @@ class Courier:
         )
 
     def set_out(
-        self, delivery_id: str, channel: Channel, cause: Cause, parcel: Parcel | None = None
+        self,
+        delivery_id: str,
+        channel: Channel,
+        cause: Cause,
+        parcel: Parcel | None = None,
+        *,
+        played: bool = False,
     ) -> asyncio.Task[Delivery | None] | None:
         """Carry a delivery, unless that is being done; None once closed, or when its channel is off.
 
-        `parcel` is what an attempt that was begun already hands over.
+        `parcel` is what an attempt that was begun already hands over. What is `played` says nothing of its messenger.
         """
         if delivery_id in self._carrying:
             return self._carrying[delivery_id]
         if self._closed or channel not in self._messengers:
             return None
-        task = self._tasks.start(self._carry(delivery_id, channel, cause, parcel))
+        breaker = Breaker(self._clock, lambda _: None) if played else self.breakers[channel]
+        task = self._tasks.start(self._carry(delivery_id, channel, cause, parcel, breaker))
         if task is not None:
             if parcel is not None:
                 self._attempted[delivery_id] = parcel.delivery
             self._carrying[delivery_id] = task
             task.add_done_callback(lambda _: self._put_down(delivery_id))
         return task
+
+    def _carried(self, delivery: Delivery) -> asyncio.Task[Delivery | None] | None:
+        """As `set_out`."""
+        person = delivery.person
+        return self.set_out(delivery.id, person.channel, delivery.cause, played=person.is_played)
+
+    async def settled(self, delivery: Delivery) -> None:
+        """Wait until this process has put a delivery down, if it carries it."""
+        task = self._carried(delivery)
+        if task is not None:
+            await asyncio.shield(task)
 
     def _put_down(self, delivery_id: str) -> None:
         self._carrying.pop(delivery_id, None)
@@ -111,7 +129,7 @@ class Courier:
 
         A caller that goes away changes nothing. What was not begun by then is withdrawn: it is answered as not sent.
         """
-        task = self.set_out(claimed.id, claimed.person.channel, claimed.cause)
+        task = self._carried(claimed)
         if task is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(ANSWER_SECONDS):
@@ -130,7 +148,7 @@ class Courier:
         left = await self._store.read(lambda tx: tx.stranded(due_before, now - ORPHAN_MS, RECOVER_BATCH))
         for delivery in left:
             if delivery.state is DeliveryState.CLAIMED:
-                self.set_out(delivery.id, delivery.person.channel, delivery.cause)
+                self._carried(delivery)
             elif not self.is_carrying(delivery.id):
                 await self._settle_orphan(delivery.id)
 
@@ -150,9 +168,9 @@ class Courier:
     # ---------------------------------------------------------------- one delivery
 
     async def _carry(
-        self, delivery_id: str, channel: Channel, cause: Cause, parcel: Parcel | None
+        self, delivery_id: str, channel: Channel, cause: Cause, parcel: Parcel | None, breaker: Breaker
     ) -> Delivery | None:
-        gate, breaker = self._gates[channel, cause is Cause.SEND], self.breakers[channel]
+        gate = self._gates[channel, cause is Cause.SEND]
         step: Delivery | None = None
         while True:
             async with gate:

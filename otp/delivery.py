@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from otp import stage
 from otp.codes import KeyRing
 from otp.events import CLOSE_MESSAGE, DeliveryClaimed, DeliverySettled, RequestFinished, SubscriberLeft
 from otp.lifecycle import status_at
@@ -111,12 +112,15 @@ async def claim(  # noqa: PLR0913  # all that a delivery is made of
         return Busy(other or delivery)
     begun = await begin(tx, rules, delivery.id) if at_once else None
     parcel = begun if isinstance(begun, Parcel) else None
-    tx.emit(DeliveryClaimed(delivery.id, delivery.person.channel, cause, parcel))
+    tx.emit(DeliveryClaimed(delivery.id, sub.person.channel, cause, parcel, played=sub.person.is_played))
     return parcel.delivery if parcel else delivery
 
 
 async def room(tx: Tx, policy: Policy, sub: Subscriber, cause: Cause) -> int | None:
     """Milliseconds until the subscriber may get another message of this kind; None when now."""
+    role = stage.role(sub.person)
+    if role is not None:
+        return policy.send_window_ms if role is stage.Role.LIMITED else None
     spent = await tx.spent(sub.id, by_tap=by_tap(cause), since=tx.now - policy.send_window_ms)
     return wait_for_room(spent, limit=policy.send_limit, window_ms=policy.send_window_ms, now=tx.now)
 
@@ -140,7 +144,7 @@ def _new_delivery(
         request_id=request.id if request else None,
         cause=cause,
         terms=terms,
-        seed=code.seed if code else rules.keys.new_seed(terms.length, rules.randomness),
+        seed=code.seed if code else rules.keys.new_seed(terms.length, rules.randomness, sub.person),
         code_id=code.id if code else rules.randomness.uuid(),
         reuses=code is not None,
         state=DeliveryState.CLAIMED,
@@ -198,7 +202,10 @@ async def _fresh_if_dead(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
     ends_at = await tx.code_end(delivery.code_id)
     if ends_at is not None and ends_at >= tx.now + WORTH_SENDING_MS:
         return delivery
-    seed, code_id = rules.keys.new_seed(delivery.terms.length, rules.randomness), rules.randomness.uuid()
+    seed, code_id = (
+        rules.keys.new_seed(delivery.terms.length, rules.randomness, delivery.person),
+        rules.randomness.uuid(),
+    )
     await tx.reseed(delivery.id, seed, code_id)
     return replace(delivery, seed=seed, code_id=code_id, reuses=False)
 

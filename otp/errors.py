@@ -50,6 +50,12 @@ class RequestNotFound(OtpError):
     code = "request_not_found"
 
 
+class RequestNotPending(OtpError):
+    """Its code was delivered, or its time is over: nothing is left to cancel."""
+
+    code = "request_not_pending"
+
+
 class ChannelUnavailable(OtpError):
     """That messenger is switched off here."""
 

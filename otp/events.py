@@ -73,6 +73,8 @@ class DeliveryClaimed:
     channel: Channel
     cause: Cause
     parcel: Parcel | None = None
+    played: bool = False
+    """To somebody of test mode."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,11 @@ class Person:
         """The one text that stands for this person in the store."""
         return f"{self.channel}:{self.user_id}"
 
+    @property
+    def is_played(self) -> bool:
+        """Whether this is nobody: a person of test mode, whom `otp.stage` plays. Messengers number people from 1."""
+        return self.user_id < 0
+
     @classmethod
     def at(cls, address: str) -> Person:
         """The person behind an `address`."""

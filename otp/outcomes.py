@@ -17,6 +17,8 @@ class Unusable(StrEnum):
     EXPIRED = "expired"
     FOREIGN = "foreign"
     PAUSED = "paused"
+    TEST = "test"
+    """A request of test mode: it is for nobody in a messenger."""
 
 
 class Hurdle(StrEnum):

@@ -148,8 +148,8 @@ class Tx(Protocol):
         """Let a key act for a project. A key that is there already belongs to this project from now on, without an end."""
         ...
 
-    async def end_keys(self, project_id: str, at: int, *, but: bytes) -> None:
-        """All keys of the project but one end at `at`, or earlier where that was said before."""
+    async def end_keys(self, project_id: str, mode: Mode, at: int, *, but: bytes) -> None:
+        """All keys of the project and mode but one end at `at`, or earlier where that was said before."""
         ...
 
     # --------------------------------------------------------------- people

@@ -91,7 +91,7 @@ class Projects:
         project = replace(
             self._checked(self._randomness.uuid(), name, description), site_url=checked_url(site_url)
         )
-        api_key = self._new_key()
+        api_key = self._new_key(self._mode)
 
         async def work(tx: Tx) -> None:
             await tx.save_project(project)
@@ -114,7 +114,7 @@ class Projects:
             project = replace(known, name=wanted.name, description=wanted.description) if known else wanted
             await tx.save_project(project)
             await tx.add_key(project.id, self._mode, hashed)
-            await tx.end_keys(project.id, tx.now, but=hashed)
+            await tx.end_keys(project.id, self._mode, tx.now, but=hashed)
             return project
 
         return await self._store.write(work)
@@ -143,15 +143,16 @@ class Projects:
 
         return await self._store.write(work)
 
-    async def rotate_key(self, project_id: str, keep_old_hours: int) -> NewKey:
-        """A new key; the old ones end after so many hours, or at once with 0. Raises `ProjectNotFound`."""
-        api_key = self._new_key()
+    async def rotate_key(self, project_id: str, keep_old_hours: int, mode: Mode | None = None) -> NewKey:
+        """A new key of a mode; its old ones end after so many hours, or at once with 0. Raises `ProjectNotFound`."""
+        mode = mode or self._mode
+        api_key = self._new_key(mode)
         hashed = key_hash(api_key)
 
         async def work(tx: Tx) -> Project:
             known = await _known(tx, project_id)
-            await tx.add_key(project_id, self._mode, hashed)
-            await tx.end_keys(project_id, tx.now + keep_old_hours * HOUR_MS, but=hashed)
+            await tx.add_key(project_id, mode, hashed)
+            await tx.end_keys(project_id, mode, tx.now + keep_old_hours * HOUR_MS, but=hashed)
             return known
 
         return NewKey(await self._store.write(work), api_key)
@@ -194,8 +195,8 @@ class Projects:
             enabled=True,
         )
 
-    def _new_key(self) -> str:
-        return f"tc_{self._mode}_{self._randomness.text(KEY_CHARACTERS)}"
+    def _new_key(self, mode: Mode) -> str:
+        return f"tc_{mode}_{self._randomness.text(KEY_CHARACTERS)}"
 
 
 async def _known(tx: Tx, project_id: str) -> Project:

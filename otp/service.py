@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from otp import codes, pairing
+from otp import codes, pairing, stage
 from otp.courier import Courier
 from otp.delivery import Busy, NoRoom, Rules, TooMany, claim, finish
 from otp.errors import (
@@ -38,6 +38,7 @@ from otp.model import (
     DeliveryState,
     Ending,
     Match,
+    Mode,
     Refusal,
     Request,
     RequestStatus,
@@ -105,8 +106,12 @@ BotNames = Callable[[], dict[Channel, str | None]]
 class OtpService:
     """The use cases of the API."""
 
-    def __init__(self, store: Store, rules: Rules, courier: Courier, bots: BotNames) -> None:
+    def __init__(
+        self, store: Store, rules: Rules, courier: Courier, bots: BotNames, *, rehearses: bool = False
+    ) -> None:
+        """`rehearses`: keys of test mode get the cast of `otp.stage`."""
         self._store = store
+        self._rehearses = rehearses
         self._rules = rules
         self._courier = courier
         self._bots = bots
@@ -115,6 +120,11 @@ class OtpService:
     def policy(self) -> Policy:
         """The limits in force."""
         return self._rules.policy
+
+    @property
+    def channels(self) -> list[Channel]:
+        """Those that are on."""
+        return [*self._bots()]
 
     async def authenticate(self, key_hash: bytes) -> Caller | None:
         """Who a key belongs to, by its `codes.key_hash`."""
@@ -197,9 +207,13 @@ class OtpService:
         Raises `SubscriberNotFound`, `SubscriberLocked`, `SendInProgress`, `TooManyPurposes`, `RateLimited`,
         `DeliveryFailed`, `DeliveryUnknown`, `MessengerUnavailable`.
         """
+        scene = self._scene(caller, subscriber_id)
+        subscriber_id = scene.id if scene else subscriber_id
 
         async def work(tx: Tx) -> Delivery:
             await _enabled(tx, caller)
+            if scene is not None:
+                await set_scene(tx, scene)
             sub = await tx.subscriber(caller.project.id, caller.mode, subscriber_id)
             if sub is None or not sub.subscribed:
                 raise _not_found()
@@ -249,6 +263,8 @@ class OtpService:
         self, caller: Caller, subscriber_id: str, typed: str, purpose: str | None, request_id: str | None
     ) -> Verdict:
         """Judge a guess: count it, compare, consume, in one transaction."""
+        scene = self._scene(caller, subscriber_id)
+        subscriber_id = scene.id if scene else subscriber_id
 
         async def work(tx: Tx) -> Verdict:
             await _enabled(tx, caller)
@@ -257,7 +273,7 @@ class OtpService:
                 raise InvalidField("purpose", "The request of this request_id has another purpose.")
             sub = await tx.subscriber(caller.project.id, caller.mode, subscriber_id)
             if sub is None:
-                return Verdict(Reason.NO_ACTIVE_CODE)
+                return Verdict(Reason.LOCKED if scene and scene.locked else Reason.NO_ACTIVE_CODE)
             if sub.locked or sub.wrong_guesses >= self.policy.guess_budget:
                 await self._lock(tx, sub)
                 return Verdict(Reason.LOCKED)
@@ -269,6 +285,12 @@ class OtpService:
             return await self._judge(tx, sub, code, codes.clean(typed))
 
         return await self._store.write(work, About(subscriber_id, request_id))
+
+    def _scene(self, caller: Caller, subscriber_id: str) -> Subscriber | None:
+        """The fixed subscriber that is meant, if it is one of test mode's."""
+        if not self._rehearses or caller.mode is not Mode.TEST:
+            return None
+        return stage.fixed_subscriber(subscriber_id, caller.project.id, self.channels)
 
     async def _judge(self, tx: Tx, sub: Subscriber, code: Code, cleaned: str) -> Verdict:
         """The whole security argument: an attempt is counted before the comparison, and only one caller consumes."""
@@ -302,6 +324,18 @@ class OtpService:
         await tx.kill_codes(sub.id, Ending.WITHDRAWN)
         if await tx.lock(sub.id):
             tx.emit(Locked(sub))
+
+
+async def set_scene(tx: Tx, wanted: Subscriber) -> None:
+    """Have a fixed subscriber of test mode as it always is when something is sent to it, whatever became of it before."""
+    sub = await tx.subscriber(wanted.project_id, wanted.mode, wanted.id)
+    if sub is None:
+        await tx.add_subscriber(wanted)
+    else:
+        await tx.set_subscribed(wanted.id, True)
+        await tx.clear_guesses(wanted.id)
+    if wanted.locked:
+        await tx.lock(wanted.id)
 
 
 def new_match(randomness: Randomness) -> Match:

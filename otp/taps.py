@@ -32,6 +32,7 @@ from otp.model import (
     DeliveryState,
     Ending,
     MessageKind,
+    Mode,
     Person,
     Project,
     Refusal,
@@ -96,8 +97,10 @@ async def once(store: Store, update: Update, work: Work[R]) -> R | Repeated:
 class Taps:
     """The use cases of the chat."""
 
-    def __init__(self, store: Store, rules: Rules) -> None:
+    def __init__(self, store: Store, rules: Rules, mode: Mode = Mode.LIVE) -> None:
+        """`mode` is that of the messengers' people: requests of the other one are only played."""
         self._store = store
+        self._mode = mode
         self._rules = rules
 
     async def open(self, update: Update, request_id: str) -> Opening:
@@ -281,6 +284,8 @@ class Taps:
         project = await tx.project(request.project_id) if request is not None else None
         if request is None or project is None or is_forgotten(request, tx.now):
             return Dead(Unusable.UNKNOWN)
+        if not update.person.is_played and request.mode is not self._mode:
+            return Dead(Unusable.TEST)
         if not request.opened:
             await tx.note_opened(request.id)
         if request.channel not in (None, update.person.channel):

@@ -213,9 +213,9 @@ class SqliteTx(SqlTx):
     async def _lock_project(self, project_id: str) -> None:
         self._known.forget()  # nobody else is in the way, and whoever would be, is about to change it
 
-    async def end_keys(self, project_id: str, at: int, *, but: bytes) -> None:
+    async def end_keys(self, project_id: str, mode: Mode, at: int, *, but: bytes) -> None:
         self._known.forget()
-        await super().end_keys(project_id, at, but=but)
+        await super().end_keys(project_id, mode, at, but=but)
 
     # ---------------------------------------------- read ahead, written together
 

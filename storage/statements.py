@@ -156,12 +156,14 @@ class SqlTx(ABC):
             self.now,
         )
 
-    async def end_keys(self, project_id: str, at: int, *, but: bytes) -> None:
+    async def end_keys(self, project_id: str, mode: Mode, at: int, *, but: bytes) -> None:
         await self.rows(
-            "UPDATE api_keys SET ends_at = $2 WHERE project_id = $1 AND hash <> $3 AND (ends_at IS NULL OR ends_at > $2)",
+            "UPDATE api_keys SET ends_at = $2 WHERE project_id = $1 AND mode = $4 AND hash <> $3 "
+            "AND (ends_at IS NULL OR ends_at > $2)",
             project_id,
             at,
             but,
+            mode,
         )
 
     # --------------------------------------------------------------- people

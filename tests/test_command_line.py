@@ -57,6 +57,8 @@ def test_the_life_of_a_project(tmp_path: Path) -> None:
         tapcode(tmp_path, "project", "rotate-key", made["id"], "--keep-old", "24h", "--json").stdout
     )
     assert rotated["api_key"] != made["api_key"]
+    test = json.loads(tapcode(tmp_path, "project", "rotate-key", made["id"], "--test", "--json").stdout)
+    assert test["api_key"].startswith("tc_test_")
     refused = tapcode(tmp_path, "project", "delete", made["id"])
     assert (refused.returncode, "--yes" in refused.stderr) == (1, True)
     assert tapcode(tmp_path, "project", "delete", made["id"], "--yes").returncode == 0

@@ -97,17 +97,6 @@ async def test_the_scheme_is_case_insensitive(run: Running) -> None:
     assert (await run.call("POST", "/v1/otp/request", headers=headers)).status == 200
 
 
-async def test_a_test_key_does_not_act_on_real_messengers(run: Running) -> None:
-    """A stored key of the other mode is no key here."""
-    from otp.model import Mode
-    from otp.projects import Projects
-    from tests.fakes import SeededRandomness
-
-    made = await Projects(run.service.store, SeededRandomness("other"), Mode.TEST).create("x", "")
-    headers = {"Authorization": f"Bearer {made.api_key}"}
-    assert is_problem(await run.call("POST", "/v1/otp/request", headers=headers), 401, "unauthorized")
-
-
 async def test_a_disabled_project_comes_before_the_body(run: Running) -> None:
     """403 even for a body that is none."""
     project = (await run.service.projects.all())[0]

@@ -138,7 +138,7 @@ async def test_two_new_keys_at_once_leave_one(
 
     async def rotate(tx: Tx, mine: bytes) -> None:
         await tx.add_key(project_id, Mode.LIVE, mine)
-        await tx.end_keys(project_id, tx.now, but=mine)
+        await tx.end_keys(project_id, Mode.LIVE, tx.now, but=mine)
 
     async with Held(world, lambda tx: rotate(tx, key)) as first:
         second = later(world.store.write(lambda tx: rotate(tx, other)))
@@ -157,7 +157,7 @@ async def test_a_key_that_lives_again_is_not_removed(
     """It was over when the removal looked, and is not when it acts."""
     project_id, key = world.caller.project.id, b"k" * 32
     await world.store.write(lambda tx: tx.add_key(project_id, Mode.LIVE, key))
-    await world.store.write(lambda tx: tx.end_keys(project_id, tx.now, but=b""))
+    await world.store.write(lambda tx: tx.end_keys(project_id, Mode.LIVE, tx.now, but=b""))
     clock.advance(seconds=1)
     async with Held(world, lambda tx: tx.add_key(project_id, Mode.LIVE, key)) as back:
         purging = later(world.store.write(housekeeping.purge))

@@ -226,7 +226,7 @@ async def test_keys_act_until_they_end(filled: Store, clock: FakeClock) -> None:
     old, new = key_hash("old"), key_hash("new")
     await run(filled, "add_key", "p1", Mode.LIVE, old)
     await run(filled, "add_key", "p1", Mode.TEST, new)
-    await run(filled, "end_keys", "p1", START + HOUR_MS, but=new)
+    await run(filled, "end_keys", "p1", Mode.LIVE, START + HOUR_MS, but=new)
     clock.advance(ms=HOUR_MS - 1)
     caller = await run(filled, "caller", old)
     assert (caller.project, caller.mode) == (SHOP, Mode.LIVE)  # type: ignore[attr-defined]
@@ -240,8 +240,8 @@ async def test_an_end_that_was_said_is_never_put_off(filled: Store) -> None:
     old, new = key_hash("old"), key_hash("new")
     await run(filled, "add_key", "p1", Mode.LIVE, old)
     await run(filled, "add_key", "p1", Mode.LIVE, new)
-    await run(filled, "end_keys", "p1", START, but=new)
-    await run(filled, "end_keys", "p1", START + HOUR_MS, but=new)
+    await run(filled, "end_keys", "p1", Mode.LIVE, START, but=new)
+    await run(filled, "end_keys", "p1", Mode.LIVE, START + HOUR_MS, but=new)
     assert await run(filled, "caller", old) is None
 
 

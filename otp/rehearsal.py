@@ -1,0 +1,134 @@
+"""Test mode in a service with real messengers: plays the person of a request, through the very use cases of the chat."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from otp.courier import Courier
+from otp.delivery import Rules, finish, settle_orphan, withdraw
+from otp.errors import RequestNotFound, RequestNotPending, SendInProgress
+from otp.lifecycle import status_at, under_way
+from otp.model import Caller, Channel, DeliveryState, Mode, Person, Refusal, Request, RequestStatus
+from otp.ports import Store, Tx
+from otp.protection import Protection
+from otp.service import OtpService, RequestState, own_request
+from otp.stage import new_person
+from otp.taps import Taps, Update
+
+LANGUAGE: Final = "en"
+
+
+class Act(StrEnum):
+    """What the person of a request can be made to do, or time."""
+
+    CONSENT = "consent"
+    CANCEL = "cancel"
+    REPORT = "report"
+    EXPIRE = "expire"
+
+
+class Rehearsal:
+    """Plays a person for a caller with a key of test mode."""
+
+    def __init__(
+        self,
+        store: Store,
+        rules: Rules,
+        courier: Courier,
+        service: OtpService,
+        taps: Taps,
+        protection: Protection,
+    ) -> None:
+        self._store = store
+        self._rules = rules
+        self._courier = courier
+        self._service = service
+        self._taps = taps
+        self._protection = protection
+
+    async def play(self, caller: Caller, request_id: str, act: Act) -> RequestState:
+        """Play an act; the request as it is when all that follows has happened.
+
+        Raises `RequestNotFound`, `RequestNotPending` when it is too late for the act or too early, `SendInProgress`.
+        """
+        if caller.mode is not Mode.TEST:
+            raise _no_request()
+        match act:
+            case Act.CONSENT:
+                await self._consent(caller, request_id)
+            case Act.CANCEL:
+                person = await self._person(caller, request_id)
+                await self._taps.open(self._update(person), request_id)
+                await self._taps.cancel(self._update(person), request_id)
+            case Act.REPORT:
+                await self._report(caller, request_id)
+            case Act.EXPIRE:
+                await self._store.write(lambda tx: self._expire(tx, caller, request_id))
+        await self._delivered(request_id)
+        return await self._service.status(caller, request_id)
+
+    def _update(self, person: Person) -> Update:
+        return Update(f"rehearsal:{self._rules.randomness.uuid()}", person, LANGUAGE)
+
+    async def _person(self, caller: Caller, request_id: str) -> Person:
+        """Whoever is bound to a request that is pending, else somebody new."""
+        request = await self._store.read(lambda tx: self._pending(tx, caller, request_id))
+        channel = request.channel or next(iter(self._service.channels), Channel.TELEGRAM)
+        return request.bound_to or new_person(channel, self._rules.randomness)
+
+    async def _pending(self, tx: Tx, caller: Caller, request_id: str) -> Request:
+        request = await own_request(tx, caller, request_id)
+        if request is None:
+            raise _no_request()
+        flight = under_way(await tx.request_deliveries(request.id))
+        status = status_at(request, flight, tx.now)
+        if status is not RequestStatus.PENDING:
+            raise RequestNotPending(f"The request is {status}: nothing can be played any more.")
+        return request
+
+    async def _consent(self, caller: Caller, request_id: str) -> None:
+        person = await self._person(caller, request_id)
+        await self._taps.open(self._update(person), request_id)
+        match = (await self._store.read(lambda tx: self._pending(tx, caller, request_id))).match
+        if match is not None:
+            await self._taps.choose(self._update(person), request_id, match.number)
+        else:
+            await self._taps.consent(self._update(person), request_id)
+
+    async def _report(self, caller: Caller, request_id: str) -> None:
+        """Press "It wasn't me" under the newest message with a code of the request."""
+
+        async def shown(tx: Tx) -> tuple[Person, str] | None:
+            request = await own_request(tx, caller, request_id)
+            if request is None:
+                raise _no_request()
+            arrived = (DeliveryState.ACCEPTED, DeliveryState.UNKNOWN)
+            found = [one for one in await tx.request_deliveries(request.id) if one.state in arrived]
+            newest = max(found, key=lambda one: one.claimed_at, default=None)
+            return (newest.person, newest.code_id) if newest is not None else None
+
+        message = await self._store.read(shown)
+        if message is None:
+            raise RequestNotPending("Nobody got a code of this request yet: there is nothing to report.")
+        await self._protection.not_me(self._update(message[0]), message[1])
+
+    async def _expire(self, tx: Tx, caller: Caller, request_id: str) -> None:
+        """Let the time of a request be over."""
+        request = await self._pending(tx, caller, request_id)
+        delivery = await settle_orphan(tx, self._rules, under_way(await tx.request_deliveries(request.id)))
+        if delivery is not None and delivery.state is DeliveryState.ATTEMPTING:
+            raise SendInProgress("The code of this request is being sent.", retry_after=1)
+        if delivery is not None:
+            await withdraw(tx, self._rules, delivery, Refusal.UNAVAILABLE)
+        await finish(tx, request, RequestStatus.EXPIRED)
+
+    async def _delivered(self, request_id: str) -> None:
+        """Wait for the code that is on its way, if one is; nobody's messenger takes its time."""
+        delivery = under_way(await self._store.read(lambda tx: tx.request_deliveries(request_id)))
+        if delivery is not None:
+            await self._courier.settled(delivery)
+
+
+def _no_request() -> RequestNotFound:
+    return RequestNotFound("There is no request with this id.")
