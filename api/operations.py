@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from api import schemas
+from api import schemas, withdrawals
 from otp import pairing
 from otp.errors import InvalidField
 from otp.model import Caller, Channel, CodeTerms, Context
@@ -140,6 +140,29 @@ OPERATIONS: Final = (
         _request,
         schemas.RequestBody,
         body_optional=True,
+    ),
+    Operation(
+        "cancelRequest",
+        "POST",
+        "/v1/otp/request/{request_id}/cancel",
+        "Cancel a request",
+        "Ends a pending request; whoever was asked about it in the chat is told. The same again says the same.",
+        (schemas.Cancelled,),
+        ("request_not_found", "request_not_pending", "send_in_progress"),
+        withdrawals.cancel,
+        schemas.CancelBody,
+        body_optional=True,
+    ),
+    Operation(
+        "revokeCode",
+        "POST",
+        "/v1/otp/revoke",
+        "Revoke a subscriber's live code",
+        "The code works no more, and its message says so.",
+        (schemas.Revoked,),
+        ("subscriber_not_found", "send_in_progress"),
+        withdrawals.revoke,
+        schemas.RevokeBody,
     ),
     Operation(
         "requestStatus",

@@ -55,6 +55,17 @@ CodeLength = Annotated[Literal[4, 6, 8], Field(description="Digits of the code")
 ChannelName = Annotated[Literal["telegram", "max"], Field(description="Messenger")]
 
 
+Time = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$",
+        examples=["2026-11-29T03:07:05.120Z"],
+        json_schema_extra={"format": "date-time"},
+    ),
+]
+"""RFC 3339, UTC."""
+
+
 class Body(BaseModel):
     """Base of what callers send."""
 
@@ -169,6 +180,29 @@ class PlayBody(Body):
     """Play the person of a request: there is nothing to say."""
 
 
+class CancelBody(Body):
+    """Nothing is to be said about it."""
+
+
+class RevokeBody(Body):
+    """End a code that lives."""
+
+    subscriber_id: SubscriberId
+    purpose: Purpose = DEFAULT_PURPOSE
+
+
+class Cancelled(Answer):
+    """The request is cancelled; no code of it works."""
+
+    status: Literal["cancelled"]
+
+
+class Revoked(Answer):
+    """No code of this subscriber and purpose works."""
+
+    revoked: bool = Field(description="Whether there was one until now")
+
+
 class Sent(Answer):
     """The messenger took the message."""
 
@@ -221,6 +255,13 @@ class Status(Answer):
     status: Literal["pending", "sent", "cancelled", "expired"]
     subscriber_id: SubscriberId = Field(default_factory=_absent)
     channel: ChannelName = Field(default_factory=_absent)
+    created_at: Time = Field(description="When the request was made")
+    expires_at: Time = Field(description="When its links end")
+    sent_at: Time = Field(default_factory=_absent, description="When its code was delivered, once it was")
+    verified: Literal[True] = Field(
+        default_factory=_absent, description="There once `verify` accepted a code of this request"
+    )
+    verified_at: Time = Field(default_factory=_absent, description="When that was")
     reported: Literal[True] = Field(
         default_factory=_absent,
         description="There once the person said that it was not them: distrust this request",

@@ -18,6 +18,7 @@ from api.answers import PLAYED, TEST, dress, json_answer, json_body
 from api.auth import Door
 from api.bodies import InvalidFields
 from api.operations import Operation
+from api.times import rfc3339
 from otp.errors import OtpError
 from otp.model import RequestStatus
 from otp.policy import SECOND_MS
@@ -116,6 +117,11 @@ def body(state: RequestState) -> dict[str, Any]:
     told: dict[str, Any] = {"status": state.status}
     if state.subscriber_id is not None:
         told |= {"subscriber_id": state.subscriber_id, "channel": state.channel}
+    told |= {"created_at": rfc3339(state.created_at), "expires_at": rfc3339(state.expires_at)}
+    if state.sent_at is not None:
+        told["sent_at"] = rfc3339(state.sent_at)
+    if state.verified_at is not None:
+        told |= {"verified": True, "verified_at": rfc3339(state.verified_at)}
     return told | ({"reported": True} if state.reported else {})
 
 

@@ -13,7 +13,7 @@ from bot.registration import Registration
 from bot.replies import Replies
 from bot.texts import texts_for
 from otp.delivery import Rules
-from otp.housekeeping import Closing, closing, lock_notice
+from otp.housekeeping import Closing, ClosingQuestion, closing, lock_notice
 from otp.jobs import Handler, Retry
 from otp.model import Channel, Job
 from otp.policy import ATTEMPT_TIMEOUT_MS, MINUTE_MS, SECOND_MS
@@ -45,18 +45,22 @@ def check_channel(registration: Registration, clock: Clock, channel: Channel) ->
 
 
 def close_message(store: Store, clock: Clock, skins: Mapping[Channel, Skin]) -> Handler:
-    """Bring a code message up to date after its code has ended; given up quietly when it can't be edited any more."""
+    """Bring a message up to date whose code or question is over; given up quietly when it can't be edited any more."""
     under_way: Counter[Channel] = Counter()
 
     async def close(job: Job) -> int | Retry | None:
         found = await store.read(lambda tx: closing(tx, job))
-        if not isinstance(found, Closing):
+        if not isinstance(found, (Closing, ClosingQuestion)):
             return found
         skin = skins.get(found.message.person.channel)
         if skin is None:
             return None
-        message = phrases.closed(texts_for(found.subscriber.language), found)
-        person, message_id = found.message.person, found.message.messenger_id
+        if isinstance(found, Closing):
+            message = phrases.closed(texts_for(found.subscriber.language), found)
+            person, message_id = found.message.person, found.message.messenger_id
+        else:
+            message = phrases.withdrawn(texts_for(found.language), found.project)
+            person, message_id = found.message.person, found.messenger_id
         if under_way[person.channel] >= EDITS_AT_ONCE:
             return Retry(clock.now() + BUSY_MS, tried=False)
         under_way[person.channel] += 1

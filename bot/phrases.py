@@ -143,6 +143,11 @@ def cancelled(texts: Texts, outcome: Cancelled) -> Message:
     return page.message(Press(texts("buttons.no_more"), f"{NO_MORE_OF_REQUEST}:{outcome.request.id}"))
 
 
+def withdrawn(texts: Texts, project: Project) -> Message:
+    """What becomes of a question whose request the site cancelled."""
+    return _titled(project).line(texts("outcome.withdrawn")).message()
+
+
 def reported(texts: Texts, outcome: Reported) -> Message:
     """What becomes of a message that its owner did not ask for."""
     page = _titled(outcome.project).line(texts("report.done"))

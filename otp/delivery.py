@@ -381,10 +381,16 @@ async def note_message(
     kind: MessageKind,
     request_id: str | None = None,
     subscriber_id: str | None = None,
+    language: str | None = None,
 ) -> SentMessage:
     """Note a message that is about to be sent, so that its buttons act for this person."""
     message = SentMessage(
-        rules.randomness.text(16), person, kind, request_id=request_id, subscriber_id=subscriber_id
+        rules.randomness.text(16),
+        person,
+        kind,
+        request_id=request_id,
+        subscriber_id=subscriber_id,
+        language=language,
     )
     await tx.add_message(message)
     return message

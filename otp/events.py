@@ -22,7 +22,7 @@ from otp.model import (
 )
 
 CLOSE_MESSAGE: Final = "close"
-"""Job: bring a code message up to date whose code has ended. Its subject is the message's id."""
+"""Job: bring a message up to date whose code has ended, or whose question is over. Its subject is the message's id."""
 ERASE_PROJECT: Final = "erase_project"
 """Job: erase the rest of a deleted project. Its subject is the project's id."""
 TELL_LOCKED: Final = "tell_locked"
@@ -108,7 +108,7 @@ class WrongCode:
 
 @dataclass(frozen=True, slots=True)
 class MessageOver:
-    """A code message holds a code that has ended, or that stands in a newer message."""
+    """A code message holds a code that has ended, or that stands in a newer message; or a question is over."""
 
     message_id: str
 

@@ -9,12 +9,24 @@ from otp.courier import Courier
 from otp.delivery import Rules, finish, note_message
 from otp.jobs import Handler
 from otp.lifecycle import status_at, under_way
-from otp.model import Ending, Job, MessageKind, Project, RequestStatus, SentMessage, ShownCode, Subscriber
+from otp.model import (
+    Ending,
+    Job,
+    MessageKind,
+    Project,
+    RequestStatus,
+    SentMessage,
+    ShownCode,
+    ShownQuestion,
+    Subscriber,
+)
 from otp.policy import SECOND_MS
 from otp.ports import Clock, Store, Tx
 
 BATCH: Final = 500
 """Rows of a kind that one transaction ends or removes: nobody waits long behind it."""
+BEING_SENT_MS: Final = 30 * SECOND_MS
+"""After this a message has its messenger's id, or will never have one."""
 SWEEP_MS: Final = 5 * SECOND_MS
 MORE_MS: Final = 100
 """Between two batches when there is more to do."""
@@ -77,11 +89,21 @@ class Closing:
     ending: Ending
 
 
-async def closing(tx: Tx, job: Job) -> Closing | int | None:
-    """What a code message is to become; or when to look again, while its code lives; None when there is nothing to do."""
+@dataclass(frozen=True, slots=True)
+class ClosingQuestion:
+    """A message with buttons that is to tell that the site cancelled its request."""
+
+    message: ShownQuestion
+    messenger_id: str
+    project: Project
+    language: str
+
+
+async def closing(tx: Tx, job: Job) -> Closing | ClosingQuestion | int | None:
+    """What a message is to become; or when to look again, while its code lives; None when there is nothing to do."""
     message = await tx.shown_code(job.subject)
     if message is None:
-        return None
+        return await _closing_question(tx, job)
     ending = message.ended
     if ending is None:
         alive_until = await tx.code_end(message.code_id)
@@ -94,6 +116,21 @@ async def closing(tx: Tx, job: Job) -> Closing | int | None:
     if subscriber is None or project is None:
         return None
     return Closing(message, project, subscriber, ending)
+
+
+async def _closing_question(tx: Tx, job: Job) -> ClosingQuestion | int | None:
+    message = await tx.shown_question(job.subject)
+    if message is None:
+        return None
+    if message.messenger_id is None:  # it is being sent, or never was
+        return tx.now + SECOND_MS if tx.now < message.created_at + BEING_SENT_MS else None
+    request = await tx.request(message.request_id)
+    project = await tx.project(request.project_id) if request is not None else None
+    if request is None or project is None:
+        return None
+    sub = await tx.subscriber_of(project.id, request.mode, message.person)
+    language = await tx.chosen_language(message.person) or message.language or (sub.language if sub else "")
+    return ClosingQuestion(message, message.messenger_id, project, language)
 
 
 async def lock_notice(tx: Tx, rules: Rules, job: Job) -> LockNotice | None:

@@ -233,6 +233,8 @@ class Request:
     pairing_code: str | None = field(default=None, repr=False)
     opened: bool = False
     """Somebody followed its link, or typed its id."""
+    verified_at: int | None = None
+    """When a code of it was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +300,8 @@ class SentMessage:
     delivery_id: str | None = None
     code_id: str | None = None
     """The code that stands in it."""
+    language: str | None = None
+    """In which language its person was asked, where nothing else of us knows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +324,19 @@ class ShownCode:
     delivery_id: str
     code_id: str
     ended: Ending | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownQuestion:
+    """A message with buttons about a request, as it stands in a chat until it was closed."""
+
+    id: str
+    messenger_id: str | None
+    """None while it is being sent."""
+    person: Person
+    request_id: str
+    language: str | None
+    created_at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from otp.model import (
     RequestStatus,
     SentMessage,
     ShownCode,
+    ShownQuestion,
     Subscriber,
 )
 
@@ -306,6 +307,10 @@ class Tx(Protocol):
         """Note that the person said it was not them."""
         ...
 
+    async def note_verified(self, request_id: str) -> None:
+        """Note that a code of the request was accepted now."""
+        ...
+
     async def overdue_requests(self, limit: int) -> list[Request]:
         """Pending requests whose end has passed and that no delivery keeps pending any longer."""
         ...
@@ -378,6 +383,14 @@ class Tx(Protocol):
 
     async def shown_code(self, message_id: str) -> ShownCode | None:
         """A code message that stands in a chat and was not closed yet."""
+        ...
+
+    async def end_questions(self, request_id: str, ending: Ending) -> None:
+        """Plan that all messages with buttons about a request tell that it is over."""
+        ...
+
+    async def shown_question(self, message_id: str) -> ShownQuestion | None:
+        """A message with buttons about a request that is over, and does not tell so yet."""
         ...
 
     async def close_message(self, message_id: str) -> None:

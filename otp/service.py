@@ -9,7 +9,7 @@ from typing import Final
 
 from otp import codes, pairing, stage
 from otp.courier import Courier
-from otp.delivery import Busy, NoRoom, Rules, TooMany, claim, finish
+from otp.delivery import Busy, NoRoom, Rules, TooMany, claim, finish, settle_orphan
 from otp.errors import (
     ChannelUnavailable,
     DeliveryFailed,
@@ -19,6 +19,7 @@ from otp.errors import (
     ProjectDisabled,
     RateLimited,
     RequestNotFound,
+    RequestNotPending,
     SendInProgress,
     SubscriberLocked,
     SubscriberNotFound,
@@ -53,6 +54,7 @@ from otp.policy import (
     whole_seconds,
 )
 from otp.ports import About, Randomness, Store, Tx
+from otp.withdrawal import cancel_for_site
 
 MATCH_CHOICES: Final = 3
 MATCH_NUMBERS: Final = 90
@@ -95,6 +97,10 @@ class RequestState:
     subscriber_id: str | None
     channel: Channel | None
     reported: bool
+    created_at: int = 0
+    expires_at: int = 0
+    sent_at: int | None = None
+    verified_at: int | None = None
     lasts_ms: int | None = field(default=None, compare=False)
     """Until it may be another one by time alone; None when time changes it no more."""
 
@@ -240,9 +246,8 @@ class OtpService:
     def _claimed(self, now: int, got: Delivery | Busy | NoRoom | TooMany) -> Delivery:
         match got:
             case Busy(other):
-                raise SendInProgress(
-                    "Another code for this subscriber and purpose is on its way.",
-                    retry_after=self._settled_in(other, now),
+                raise self._in_progress(
+                    other, now, "Another code for this subscriber and purpose is on its way."
                 )
             case NoRoom(wait_ms):
                 raise RateLimited(
@@ -258,6 +263,49 @@ class OtpService:
         if delivery.attempted_at is None or self._courier.is_carrying(delivery.id):
             return 1
         return whole_seconds(delivery.attempted_at + ORPHAN_MS - now)
+
+    async def cancel(self, caller: Caller, request_id: str) -> None:
+        """Cancel a pending request. Raises `RequestNotFound`, `RequestNotPending`, `SendInProgress`."""
+
+        async def work(tx: Tx) -> None:
+            await _enabled(tx, caller)
+            request = await own_request(tx, caller, request_id)
+            if request is None:
+                raise _no_request()
+            flight = under_way(await tx.request_deliveries(request.id))
+            status = status_at(request, await settle_orphan(tx, self._rules, flight), tx.now)
+            if status is RequestStatus.CANCELLED:
+                return
+            if status is not RequestStatus.PENDING:
+                raise RequestNotPending(f"The request is {status}: nothing is left to cancel.")
+            attempt = await cancel_for_site(tx, self._rules, request)
+            if attempt is not None:
+                raise self._in_progress(attempt, tx.now, "The code of this request is being sent.")
+
+        await self._store.write(work)
+
+    async def revoke(self, caller: Caller, subscriber_id: str, purpose: str) -> bool:
+        """End the live code of a subscriber, if there is one. Raises `SubscriberNotFound`, `SendInProgress`."""
+        scene = self._scene(caller, subscriber_id)
+        subscriber_id = scene.id if scene else subscriber_id
+
+        async def work(tx: Tx) -> bool:
+            await _enabled(tx, caller)
+            sub = await tx.subscriber(caller.project.id, caller.mode, subscriber_id)
+            if sub is None:
+                raise SubscriberNotFound("There is no subscriber with this id.")
+            coming = await settle_orphan(tx, self._rules, await tx.under_way(sub.id, purpose))
+            if coming is not None:
+                raise self._in_progress(
+                    coming, tx.now, "A code for this subscriber and purpose is on its way."
+                )
+            code = await tx.code(sub.id, purpose)
+            return code is not None and await tx.consume(code.id, Ending.WITHDRAWN)
+
+        return await self._store.write(work)
+
+    def _in_progress(self, delivery: Delivery, now: int, detail: str) -> SendInProgress:
+        return SendInProgress(detail, retry_after=self._settled_in(delivery, now))
 
     async def verify(
         self, caller: Caller, subscriber_id: str, typed: str, purpose: str | None, request_id: str | None
@@ -309,6 +357,8 @@ class OtpService:
                 return Verdict(Reason.NO_ACTIVE_CODE)
             if sub.wrong_guesses:
                 await tx.clear_guesses(sub.id)
+            if code.request_id is not None:
+                await tx.note_verified(code.request_id)
             tx.emit(CodeVerified(sub.id, sub.project_id, code.terms.purpose))
             return Verdict(None)
         wrong = await tx.count_wrong_guess(sub.id)
@@ -363,13 +413,21 @@ async def _state(tx: Tx, caller: Caller, request_id: str) -> tuple[RequestState,
     await _enabled(tx, caller)
     request = await own_request(tx, caller, request_id)
     if request is None:
-        raise RequestNotFound("There is no request with this id.")
+        raise _no_request()
     status = status_at(request, await _under_way(tx, request), tx.now)
-    if status is RequestStatus.PENDING:
-        return RequestState(status, None, None, request.reported, turns_at(request, tx.now) - tx.now), request
-    if status is not RequestStatus.SENT or request.bound_to is None:
-        return RequestState(status, None, None, request.reported), request
-    return RequestState(status, request.subscriber_id, request.bound_to.channel, request.reported), request
+    sent = status is RequestStatus.SENT and request.bound_to is not None
+    state = RequestState(
+        status,
+        request.subscriber_id if sent else None,
+        request.bound_to.channel if sent and request.bound_to else None,
+        request.reported,
+        request.created_at,
+        request.expires_at,
+        request.finished_at if sent else None,
+        request.verified_at,
+        turns_at(request, tx.now) - tx.now if status is RequestStatus.PENDING else None,
+    )
+    return state, request
 
 
 async def _under_way(tx: Tx, request: Request) -> Delivery | None:
@@ -400,6 +458,10 @@ async def _why_withdrawn(tx: Tx, caller: Caller, subscriber_id: str) -> None:
     sub = await tx.subscriber(caller.project.id, caller.mode, subscriber_id)
     if sub is not None and sub.subscribed and sub.locked:
         raise _locked()
+
+
+def _no_request() -> RequestNotFound:
+    return RequestNotFound("There is no request with this id.")
 
 
 def _not_found() -> SubscriberNotFound:

@@ -22,7 +22,6 @@ from otp.delivery import (
     living_code,
     note_message,
     settle_orphan,
-    withdraw,
 )
 from otp.events import SubscriberJoined, SubscriberUnlocked
 from otp.lifecycle import REQUEST_ID, is_forgotten, status_at, under_way
@@ -30,7 +29,6 @@ from otp.model import (
     Cause,
     Delivery,
     DeliveryState,
-    Ending,
     MessageKind,
     Mode,
     Person,
@@ -64,6 +62,7 @@ from otp.outcomes import (
 from otp.pairing import MISS_WINDOW_MS, MOST_MISSES
 from otp.policy import wait_for_room, whole_minutes
 from otp.ports import Store, Tx, Work
+from otp.withdrawal import cancel
 
 R = TypeVar("R")
 
@@ -114,11 +113,18 @@ class Taps:
             return found
         request, project = found
         if await tx.refuses(update.person, request.project_id, request.mode):
-            message = await note_message(tx, self._rules, update.person, MessageKind.UNWANTED, request.id)
+            message = await note_message(
+                tx,
+                self._rules,
+                update.person,
+                MessageKind.UNWANTED,
+                request.id,
+                language=update.language,
+            )
             return Unwanted(project, request, message)
         sub = await tx.subscriber_of(request.project_id, request.mode, update.person)
         if sub is None or not sub.subscribed:
-            return await self._ask(tx, request, project, update.person)
+            return await self._ask(tx, request, project, update.person, update.language)
         return await self._first_code(tx, request, project, sub, Cause.OPEN)
 
     async def shown(self, tx: Tx, update: Update, request_id: str) -> tuple[Request, Project] | None:
@@ -182,7 +188,7 @@ class Taps:
             sub = await tx.subscriber_of(request.project_id, request.mode, update.person)
             unasked = request.match is not None and request.bound_to is None
             if sub is None or not sub.subscribed or unasked:
-                return await self._ask(tx, request, project, update.person)
+                return await self._ask(tx, request, project, update.person, update.language)
             return await self._code(tx, request, project, sub, Cause.AGAIN)
 
         return await self._pressed(update, request_id, act)
@@ -303,8 +309,12 @@ class Taps:
             return Dead(Unusable.USED)
         return request, project
 
-    async def _ask(self, tx: Tx, request: Request, project: Project, person: Person) -> Asked:
-        message = await note_message(tx, self._rules, person, MessageKind.QUESTION, request.id)
+    async def _ask(
+        self, tx: Tx, request: Request, project: Project, person: Person, language: str | None = None
+    ) -> Asked:
+        message = await note_message(
+            tx, self._rules, person, MessageKind.QUESTION, request.id, language=language
+        )
         return Asked(project, request, message)
 
     async def _subscribed(self, tx: Tx, request: Request, update: Update) -> Subscriber:
@@ -378,16 +388,8 @@ class Taps:
         return Offered(project, request, message, why, minutes)
 
     async def _cancel(self, tx: Tx, request: Request, project: Project) -> Pressing:
-        deliveries = await tx.request_deliveries(request.id)
-        if any(delivery.state is DeliveryState.ATTEMPTING for delivery in deliveries):
+        if await cancel(tx, self._rules, request) is not None:
             return TooLate(project)
-        for delivery in deliveries:
-            if delivery.state is DeliveryState.CLAIMED:
-                await withdraw(tx, self._rules, delivery, Refusal.WITHDRAWN)
-            code = await tx.code(delivery.subscriber_id, delivery.terms.purpose)
-            if code is not None and code.request_id == request.id:
-                await tx.consume(code.id, Ending.WITHDRAWN)
-        await finish(tx, request, RequestStatus.CANCELLED)
         return Cancelled(project, request)
 
 

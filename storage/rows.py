@@ -26,6 +26,7 @@ from otp.model import (
     Request,
     RequestStatus,
     ShownCode,
+    ShownQuestion,
     Subscriber,
 )
 
@@ -38,7 +39,7 @@ SUBSCRIBER = "id, project_id, mode, address, language, subscribed, wrong_guesses
 TERMS = "purpose, ttl_minutes, max_attempts, code_length"
 REQUEST = (
     f"id, project_id, mode, channel, {TERMS}, status, created_at, expires_at, finished_at, bound_to, "
-    "subscriber_id, reported, context, match_number, match_choice, pairing_code, opened"
+    "subscriber_id, reported, context, match_number, match_choice, pairing_code, opened, verified_at"
 )
 CODE = f"id, subscriber_id, request_id, {TERMS}, seed, key_id, attempts, expires_at"
 DELIVERY = (
@@ -114,6 +115,7 @@ def request(row: Row) -> Request:
         else None,
         pairing_code=row["pairing_code"],
         opened=bool(row["opened"]),
+        verified_at=row["verified_at"],
     )
 
 
@@ -168,4 +170,16 @@ def shown_code(row: Row) -> ShownCode:
         delivery_id=row["delivery_id"],
         code_id=row["code_id"],
         ended=Ending(row["ended"]) if row["ended"] else None,
+    )
+
+
+def shown_question(row: Row) -> ShownQuestion:
+    """A message with buttons about a request."""
+    return ShownQuestion(
+        id=row["id"],
+        messenger_id=row["messenger_id"],
+        person=Person.at(row["address"]),
+        request_id=row["request_id"],
+        language=row["language"],
+        created_at=row["created_at"],
     )

@@ -63,6 +63,7 @@ _REQUESTS: Final = f"SELECT {REQUEST} FROM requests WHERE id IN {_THESE}"
 _ATTEMPTS: Final = "UPDATE codes SET attempts = ?1 WHERE id = ?2"
 _WRONG: Final = "UPDATE subscribers SET wrong_guesses = ?1 WHERE id = ?2"
 _ENDED: Final = "UPDATE messages SET ended = ?1 WHERE id = ?2"
+_VERIFIED: Final = "UPDATE requests SET verified_at = ?1 WHERE id = ?2"
 _GONE: Final = "DELETE FROM codes WHERE id = ?1"
 
 
@@ -260,6 +261,15 @@ class SqliteTx(SqlTx):
             self.emit(MessageOver(message_id))
         self._later(_GONE, code_id)
         return True
+
+    async def note_verified(self, request_id: str) -> None:
+        if self._ahead is None:
+            return await super().note_verified(request_id)
+        known = self._ahead.requests.get(request_id)
+        if known is not None:
+            self._ahead.requests[request_id] = replace(known, verified_at=self.now)
+        self._later(_VERIFIED, self.now, request_id)
+        return None
 
     async def count_wrong_guess(self, subscriber_id: str) -> int:
         known = self._ahead.subscribers.get(subscriber_id) if self._ahead is not None else None

@@ -30,6 +30,7 @@ from otp.model import (
     RequestStatus,
     SentMessage,
     ShownCode,
+    ShownQuestion,
     Subscriber,
 )
 from otp.policy import (
@@ -486,6 +487,9 @@ class SqlTx(ABC):
     async def report(self, request_id: str) -> None:
         await self.rows("UPDATE requests SET reported = 1 WHERE id = $1", request_id)
 
+    async def note_verified(self, request_id: str) -> None:
+        await self.rows("UPDATE requests SET verified_at = $2 WHERE id = $1", request_id, self.now)
+
     async def overdue_requests(self, limit: int) -> list[Request]:
         found = await self.rows(
             f"SELECT {REQUEST} FROM requests r WHERE r.status = 'pending' AND r.expires_at <= $1 "
@@ -612,7 +616,8 @@ class SqlTx(ABC):
     async def add_message(self, message: SentMessage, messenger_id: str | None = None) -> None:
         await self.rows(
             "INSERT INTO messages (id, address, kind, request_id, subscriber_id, delivery_id, code_id, messenger_id, "
-            "created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO UPDATE SET messenger_id = $8",
+            "created_at, language) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) "
+            "ON CONFLICT (id) DO UPDATE SET messenger_id = $8",
             message.id,
             message.person.address,
             message.kind,
@@ -622,6 +627,7 @@ class SqlTx(ABC):
             message.code_id,
             messenger_id,
             self.now,
+            message.language,
         )
 
     async def end_messages(self, code_id: str, ending: Ending, *, but: str) -> None:
@@ -652,6 +658,23 @@ class SqlTx(ABC):
             message_id,
         )
         return rows.shown_code(row) if row else None
+
+    async def end_questions(self, request_id: str, ending: Ending) -> None:
+        found = await self.rows(
+            "UPDATE messages SET ended = $2 WHERE request_id = $1 AND ended IS NULL AND code_id IS NULL "
+            "AND kind IN ('question', 'unlock', 'offer', 'unwanted') RETURNING id",
+            request_id,
+            ending,
+        )
+        self._tell_over(found)
+
+    async def shown_question(self, message_id: str) -> ShownQuestion | None:
+        row = await self._one(
+            "SELECT id, messenger_id, address, request_id, language, created_at FROM messages "
+            "WHERE id = $1 AND closed = 0 AND ended IS NOT NULL AND code_id IS NULL AND request_id IS NOT NULL",
+            message_id,
+        )
+        return rows.shown_question(row) if row else None
 
     async def close_message(self, message_id: str) -> None:
         await self.rows("UPDATE messages SET closed = 1 WHERE id = $1", message_id)

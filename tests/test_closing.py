@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from otp.events import CLOSE_MESSAGE, TELL_LOCKED
-from otp.housekeeping import Closing, LockNotice, closing, lock_notice
+from otp.housekeeping import Closing, ClosingQuestion, LockNotice, closing, lock_notice
 from otp.model import Ending, Job, MessageKind
 from otp.policy import MINUTE_MS, Policy
 from otp.ports import Store
@@ -18,7 +18,7 @@ from tests.fakes import START, FakeClock
 from tests.world import ANN, LOGIN, World, make_world, wrong
 
 
-async def close(world: World, message_id: str) -> Closing | int | None:
+async def close(world: World, message_id: str) -> Closing | ClosingQuestion | int | None:
     """What is to be done about a code message."""
     return await world.store.write(lambda tx: closing(tx, Job(CLOSE_MESSAGE, message_id, START, 1, "me")))
 

@@ -169,7 +169,7 @@ async def test_who_waits_for_a_status_does_not_hold_up_the_end(one: Outside) -> 
         await read_everything(one)
         async with asyncio.timeout(12):
             ended = terminate(one)
-            assert (await wait).json == {"status": "pending"}
+            assert (await wait).json["status"] == "pending"
             assert await stream.content.read() == b"\n"
             assert await ended == 0
 

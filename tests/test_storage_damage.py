@@ -137,7 +137,7 @@ async def test_damage_under_a_running_service_makes_no_wrong_answer(tmp_path: Pa
         written, until = len(run.log), monotonic() + 8
         while monotonic() < until:
             told = await run.call("GET", f"/v1/otp/request/{before}/status")
-            assert told.status == 503 or told.json == {"status": "pending"}, told
+            assert told.status == 503 or told.json["status"] == "pending", told
             wrong = "1" * 6 if code != "1" * 6 else "2" * 6
             guessed = await guess(run, ann_id, wrong)
             assert guessed.status == 503 or guessed.json["verified"] is False, guessed

@@ -90,7 +90,7 @@ async def test_nothing_is_acknowledged_that_can_not_be_stored(tmp_path: Path, ki
             await eventually(lambda: 503 in attempts(bob))
             assert 200 not in attempts(bob)
             told = await run.call("GET", f"/v1/otp/request/{asked['request_id']}/status")
-            assert told.status == 503 or told.json == {"status": "pending"}
+            assert told.status == 503 or told.json["status"] == "pending"
             assert (await run.call("GET", "/healthz")).status == 200
             assert (await run.call("GET", "/readyz")).status in (200, 503)
         await usable(run)
@@ -253,7 +253,7 @@ async def test_a_long_lock_is_given_up(tmp_path: Path) -> None:
                 )
                 for answer in (verified, made, sent):
                     refused(answer)
-                assert told.status == 503 or told.json == {"status": "pending"}
+                assert told.status == 503 or told.json["status"] == "pending"
                 assert seconds < 20
             assert 200 not in attempts(bob)
             await asyncio.sleep(until - monotonic())

@@ -79,7 +79,7 @@ async def test_a_login_from_request_to_verified(
     consented = (await play(run, request, "consent")).json
     assert (consented["status"], consented["test"]) == ("sent", True)
     assert consented["channel"] == channel or channel is None
-    assert await run.status(request) == consented
+    assert (await run.status(request)).items() <= consented.items()
     sub, code = consented["subscriber_id"], PLAYED_DIGITS[:length]
     wrong = await run.verify(sub, "0" * length, request_id=request["request_id"])
     assert wrong == {"verified": False, "reason": "wrong_code", "attempts_left": 2, "test": True}
