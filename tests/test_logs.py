@@ -20,6 +20,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+import config.logs
 from config.logs import Redactor, configure, log_event, watch
 from otp.events import (
     CodeVerified,
@@ -87,6 +88,7 @@ class Output:
     def start(self, level: str = "info", style: str | None = "json") -> Any:
         """A logger, after `configure`."""
         configure(level, style, [SECRET, "short", SECRET + "-and-more"])
+        config.logs.log = structlog.get_logger()  # the one before keeps the level of its first line
         self._capsys.readouterr()  # what a loop that is gone has left
         return structlog.get_logger()
 
