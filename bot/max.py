@@ -18,7 +18,7 @@ from maxapi.exceptions.base import MaxError
 from maxapi.exceptions.max import InvalidToken, MaxApiError
 
 from bot.events import Event, Left, Opened, Pressed, Said, language_of, user_id_of
-from bot.lines import CALL_SECONDS, limits, never_left
+from bot.lines import CALL_SECONDS, call, limits, never_left
 from bot.messages import Button, Copy, Link, Message, Press
 from bot.messenger import (
     FETCH_SECONDS,
@@ -61,13 +61,7 @@ class MaxSkin:
 
     async def send(self, user_id: int, message: Message, timeout_ms: int) -> Outcome:
         try:
-            answer = await self._request(
-                HTTPMethod.POST,
-                "/messages",
-                seconds=timeout_ms / 1000,
-                params={"user_id": user_id},
-                json=_body(message),
-            )
+            answer = await self._send("POST", "/messages", {"user_id": user_id}, _body(message), timeout_ms)
             message_id = answer["message"]["body"]["mid"]
         except Exception as error:  # noqa: BLE001  # whatever the library makes of an answer, the message may be out
             return outcome_of(error)
@@ -80,8 +74,8 @@ class MaxSkin:
         if popup is not None:
             body["notification"] = popup
         try:
-            await self._request(
-                HTTPMethod.POST, "/answers", params={"callback_id": pressed.callback_id}, json=body
+            await self._send(
+                "POST", "/answers", {"callback_id": pressed.callback_id}, body, CALL_SECONDS * 1000
             )
         except _FAILURES:
             if message is not None and pressed.message_id is not None:
@@ -92,12 +86,8 @@ class MaxSkin:
     async def edit(self, user_id: int, message_id: str, message: Message, timeout_ms: int) -> Outcome:
         """A message's id names it alone in MAX; a refusal may come as HTTP 200 with `success: false`."""
         try:
-            answer = await self._request(
-                HTTPMethod.PUT,
-                "/messages",
-                seconds=timeout_ms / 1000,
-                params={"message_id": message_id},
-                json=_body(message),
+            answer = await self._send(
+                "PUT", "/messages", {"message_id": message_id}, _body(message), timeout_ms
             )
         except Exception as error:  # noqa: BLE001  # whatever the library makes of an answer
             return outcome_of(error)
@@ -141,6 +131,25 @@ class MaxSkin:
     async def close(self) -> None:
         await self._bot.close_session()
         await self._connector.close()
+
+    async def _send(
+        self, method: str, path: str, query: dict[str, int | str], body: dict[str, Any], timeout_ms: int
+    ) -> dict[str, Any]:
+        """A call about a person, past the library's own way; fails with the same errors."""
+        session = await self._bot.ensure_session()
+        url = self._bot.api_url + path
+        status, text = await call(
+            session, method, url, body, seconds=timeout_ms / 1000, proxy=self._proxy, query=query
+        )
+        if status == HTTPStatus.UNAUTHORIZED:
+            raise InvalidToken
+        try:
+            answer = json.loads(text)
+        except ValueError:
+            answer = None
+        if status != HTTPStatus.OK or not isinstance(answer, dict):
+            raise MaxApiError(status, answer if isinstance(answer, dict) else "")
+        return answer
 
     async def _call(self, method: HTTPMethod, path: str, **content: Any) -> dict[str, Any]:
         try:

@@ -26,20 +26,13 @@ from aiogram.exceptions import (
     TelegramServerError,
     TelegramUnauthorizedError,
 )
-from aiogram.methods import TelegramMethod
+from aiogram.methods import GetMe, TelegramMethod
 from aiogram.methods.base import TelegramType
-from aiogram.types import (
-    BotCommand,
-    CopyTextButton,
-    InlineKeyboardButton,
-    InlineKeyboardMarkup,
-    LinkPreviewOptions,
-    MessageEntity,
-)
+from aiogram.types import BotCommand
 from aiohttp import ClientError
 
 from bot.events import Event, Left, Pressed, Said, language_of, user_id_of
-from bot.lines import CALL_SECONDS, limits, never_left
+from bot.lines import CALL_SECONDS, call, limits, never_left
 from bot.messages import Button, Copy, Link, Message, Press
 from bot.messenger import FETCH_SECONDS, Fetched, Hook, Introduction, MessengerError, checked_name
 from otp.model import Channel, Person, Refusal
@@ -52,7 +45,8 @@ CONNECTIONS: Final = 100
 pool: a code must not wait for a connection behind answers and edits that hang."""
 LONGEST_WAIT_SECONDS: Final = 86_400
 """What no time of ours can hold is as good as a day."""
-_NO_PREVIEW: Final = LinkPreviewOptions(is_disabled=True)
+_ANY: Final = GetMe()
+"""Stands for the method in aiogram's errors: one that holds a message would hold a code."""
 _CERTAINLY_REFUSED: Final = (
     TelegramBadRequest,
     TelegramNotFound,
@@ -69,6 +63,7 @@ class _Session(AiohttpSession):
     def __init__(self, api: TelegramAPIServer, http_proxy: str | None) -> None:
         super().__init__(api=api, limit=0, timeout=CALL_SECONDS)
         self._http_proxy = http_proxy
+        self._urls: dict[str, str] = {}
 
     async def close(self) -> None:
         """Without aiogram's pause: aiohttp waits for the ends of TLS connections itself."""
@@ -105,12 +100,35 @@ class _Session(AiohttpSession):
                 content = await answer.text()
         except (TimeoutError, ClientError, UnicodeDecodeError) as error:
             raise TelegramNetworkError(method=method, message=type(error).__name__) from error
+        return self._result(bot, method, answer.status, content)
+
+    async def call(self, bot: Bot, name: str, content: Mapping[str, Any], seconds: float) -> Any:
+        """The same without aiogram's models, for what goes to people; fails with the same errors."""
+        session = await self.create_session()
+        if name not in self._urls:
+            self._urls[name] = self.api.api_url(token=bot.token, method=name)
         try:
-            response = self.check_response(bot=bot, method=method, status_code=answer.status, content=content)
+            status, body = await call(
+                session, "POST", self._urls[name], content, seconds=seconds, proxy=self._http_proxy
+            )
+        except (TimeoutError, ClientError) as error:
+            raise TelegramNetworkError(method=_ANY, message=type(error).__name__) from error
+        with suppress(ValueError, RecursionError):
+            answer = json.loads(body) if status == HTTPStatus.OK else None
+            if isinstance(answer, dict) and answer.get("ok") is True:
+                return answer.get("result")
+        return self._result(bot, _ANY, status, body.decode("utf-8", "replace"))
+
+    def _result(
+        self, bot: Bot, method: TelegramMethod[TelegramType], status: int, content: str
+    ) -> TelegramType:
+        """What aiogram makes of an answer. Raises its errors."""
+        try:
+            response = self.check_response(bot=bot, method=method, status_code=status, content=content)
         except (TelegramAPIError, ClientDecodeError, TypeError) as error:
-            if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # whatever it says, the message may be out
+            if status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # whatever it says, the message may be out
                 raise TelegramServerError(method, "the messenger failed") from error
-            if answer.status == HTTPStatus.TOO_MANY_REQUESTS and not isinstance(error, TelegramRetryAfter):
+            if status == HTTPStatus.TOO_MANY_REQUESTS and not isinstance(error, TelegramRetryAfter):
                 raise TelegramRetryAfter(method, "too many requests", retry_after=0) from error
             raise
         return cast(TelegramType, response.result)
@@ -132,37 +150,24 @@ class TelegramSkin:
 
     async def send(self, user_id: int, message: Message, timeout_ms: int) -> Outcome:
         try:
-            sent = await self._bot.send_message(
-                user_id,
-                message.text,
-                entities=_entities(message) or None,
-                reply_markup=_keyboard(message),
-                link_preview_options=_NO_PREVIEW,
-                request_timeout=max(1, round(timeout_ms / 1000)),
-            )
-            return Accepted(str(int(sent.message_id)))
+            content = {"chat_id": user_id, **_content(message)}
+            sent = await self._session.call(self._bot, "sendMessage", content, timeout_ms / 1000)
+            message_id = user_id_of(sent["message_id"])
         except Exception as error:  # noqa: BLE001  # whatever the library makes of an answer, the message may be out
             return outcome_of(error)
+        return Unknown() if message_id is None else Accepted(str(message_id))
 
     async def answer(self, pressed: Pressed, popup: str | None, message: Message | None) -> None:
-        with suppress(
-            AiogramError, ValueError
-        ):  # too old, or not reachable: the message still tells what happened
-            await self._bot.answer_callback_query(pressed.callback_id, text=popup)
+        content = {"callback_query_id": pressed.callback_id, **({} if popup is None else {"text": popup})}
+        with suppress(AiogramError):  # too old, or not reachable: the message still tells what happened
+            await self._session.call(self._bot, "answerCallbackQuery", content, CALL_SECONDS)
         if message is not None and pressed.message_id is not None:
             await self.edit(pressed.update.person.user_id, pressed.message_id, message, CALL_SECONDS * 1000)
 
     async def edit(self, user_id: int, message_id: str, message: Message, timeout_ms: int) -> Outcome:
         try:
-            await self._bot.edit_message_text(
-                message.text,
-                chat_id=user_id,
-                message_id=int(message_id),
-                entities=_entities(message) or None,
-                reply_markup=_keyboard(message),
-                link_preview_options=_NO_PREVIEW,
-                request_timeout=max(1, round(timeout_ms / 1000)),
-            )
+            content = {"chat_id": user_id, "message_id": int(message_id), **_content(message)}
+            await self._session.call(self._bot, "editMessageText", content, timeout_ms / 1000)
         except Exception as error:  # noqa: BLE001  # whatever the library makes of an answer
             if (
                 isinstance(error, TelegramBadRequest)
@@ -260,36 +265,37 @@ def _reason(error: Exception) -> str:
     return type(error).__name__ if isinstance(error, TelegramAPIError) else "unreadable answer"
 
 
-def _entities(message: Message) -> list[MessageEntity]:
-    """Telegram counts offsets in UTF-16 code units."""
-    return [
-        MessageEntity(
-            type=mark.style.value,
-            offset=_utf16(message.text[: mark.offset]),
-            length=_utf16(message.text[mark.offset : mark.offset + mark.length]),
-        )
+def _content(message: Message) -> dict[str, Any]:
+    """A message as the Bot API takes it. Telegram counts offsets in UTF-16 code units."""
+    content: dict[str, Any] = {"text": message.text, "link_preview_options": {"is_disabled": True}}
+    marks = [
+        {
+            "type": mark.style.value,
+            "offset": _utf16(message.text[: mark.offset]),
+            "length": _utf16(message.text[mark.offset : mark.offset + mark.length]),
+        }
         for mark in message.marks
         if mark.length
     ]
+    if marks:
+        content["entities"] = marks
+    if message.buttons:
+        content["reply_markup"] = {"inline_keyboard": [[_button(button)] for button in message.buttons]}
+    return content
 
 
 def _utf16(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
 
 
-def _keyboard(message: Message) -> InlineKeyboardMarkup | None:
-    rows = [[_button(button)] for button in message.buttons]
-    return InlineKeyboardMarkup(inline_keyboard=rows) if rows else None
-
-
-def _button(button: Button) -> InlineKeyboardButton:
+def _button(button: Button) -> dict[str, Any]:
     match button:
         case Press(label, data):
-            return InlineKeyboardButton(text=label, callback_data=data)
+            return {"text": label, "callback_data": data}
         case Link(label, url):
-            return InlineKeyboardButton(text=label, url=url)
+            return {"text": label, "url": url}
         case Copy(label, text):
-            return InlineKeyboardButton(text=label, copy_text=CopyTextButton(text=text))
+            return {"text": label, "copy_text": {"text": text}}
 
 
 # ------------------------------------------------------------------ reading updates
