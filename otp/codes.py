@@ -61,6 +61,10 @@ class KeyRing:
         key = self._keys.get(seed.key_id)
         return None if key is None else _derive(key, seed)
 
+    def knows(self, seed: CodeSeed) -> bool:
+        """Whether the key of a seed is still listed."""
+        return seed.key_id in self._keys
+
     def webhook_secrets(self, channel: str, bot: str) -> list[str]:
         """Secrets for a webhook of this bot, 64 hexadecimal characters: the first is registered, all are accepted."""
         return [_hexmac(key, "webhook/1", channel, bot) for key in self._keys.values()]

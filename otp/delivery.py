@@ -110,8 +110,8 @@ async def claim(  # noqa: PLR0913  # all that a delivery is made of
     if not await tx.claim(delivery):
         other = await tx.under_way(sub.id, terms.purpose)
         return Busy(other or delivery)
-    begun = await begin(tx, rules, delivery.id) if at_once else None
-    parcel = begun if isinstance(begun, Parcel) else None
+    project = await tx.project(delivery.project_id) if at_once else None
+    parcel = await _attempt(tx, rules, delivery, project, sub) if project is not None else None
     tx.emit(DeliveryClaimed(delivery.id, sub.person.channel, cause, parcel, played=sub.person.is_played))
     return parcel.delivery if parcel else delivery
 
@@ -179,19 +179,24 @@ async def begin(tx: Tx, rules: Rules, delivery_id: str) -> Parcel | Delivery | N
     if delivery is None or delivery.state is not DeliveryState.CLAIMED:
         return delivery
     project = await tx.project(delivery.project_id)
-    digits = rules.keys.digits(delivery.seed)
     sub = await tx.subscriber_by_id(delivery.subscriber_id)
     refusal = await _hindrance(tx, delivery, project, sub)
-    if refusal is not None or project is None or sub is None or digits is None:
-        return await _settle(tx, rules, delivery, DeliveryState.REFUSED, refusal or Refusal.WITHDRAWN)
+    if refusal is not None or project is None or sub is None or not rules.keys.knows(delivery.seed):
+        return await _settle(tx, rules, delivery, DeliveryState.REFUSED, refusal or Refusal.WITHDRAWN, sub)
     if tx.now < delivery.due_at:
         return delivery
+    return await _attempt(tx, rules, delivery, project, sub) or await tx.delivery(delivery_id)
+
+
+async def _attempt(
+    tx: Tx, rules: Rules, delivery: Delivery, project: Project, sub: Subscriber
+) -> Parcel | None:
+    """Begin an attempt that nothing hinders; None when somebody else did."""
     delivery = await _fresh_if_dead(tx, rules, delivery)
-    digits = rules.keys.digits(delivery.seed) or ""
     if not await tx.step(delivery.id, DeliveryState.CLAIMED, DeliveryState.ATTEMPTING):
-        return await tx.delivery(delivery_id)
+        return None
     started = replace(delivery, state=DeliveryState.ATTEMPTING, tries=delivery.tries + 1, attempted_at=tx.now)
-    minutes = await _minutes_left(tx, started)
+    digits, minutes = rules.keys.digits(started.seed) or "", await _minutes_left(tx, started)
     return Parcel(started, digits, project, sub.language, minutes)
 
 
@@ -268,7 +273,8 @@ async def _try_again(tx: Tx, rules: Rules, delivery: Delivery, retry_after_ms: i
 
 
 async def _accept(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
-    await _activate(tx, delivery, tx.now + delivery.terms.ttl_minutes * MINUTE_MS)
+    sub = await tx.subscriber_by_id(delivery.subscriber_id)
+    ends_at = await _activate(tx, delivery, sub, tx.now + delivery.terms.ttl_minutes * MINUTE_MS)
     if delivery.request_id is not None:
         request = await tx.request(delivery.request_id)
         if request is not None:
@@ -280,9 +286,11 @@ async def _accept(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
                 delivery.subscriber_id,
             )
     # The newest message of a code is the one that lives; it is closed when the code ends, at the latest by time.
-    await tx.end_messages(delivery.code_id, Ending.REPEATED, but=delivery.id)
-    await tx.ensure_job(CLOSE_MESSAGE, delivery.id, await tx.code_end(delivery.code_id) or tx.now)
-    return await _settle(tx, rules, delivery, DeliveryState.ACCEPTED, None)
+    if delivery.reuses:
+        await tx.end_messages(delivery.code_id, Ending.REPEATED, but=delivery.id)
+        ends_at = await tx.code_end(delivery.code_id)
+    await tx.ensure_job(CLOSE_MESSAGE, delivery.id, tx.now if ends_at is None else ends_at)
+    return await _settle(tx, rules, delivery, DeliveryState.ACCEPTED, None, sub)
 
 
 def _code_message(delivery: Delivery) -> SentMessage:
@@ -301,14 +309,17 @@ def _code_message(delivery: Delivery) -> SentMessage:
 async def _settle_unknown(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
     """It may be on the screen: then its buttons must act, "It wasn't me" above all."""
     await tx.add_message(_code_message(delivery))
-    attempted_at = delivery.attempted_at if delivery.attempted_at is not None else delivery.claimed_at
-    await _activate(tx, delivery, attempted_at + delivery.terms.ttl_minutes * MINUTE_MS)
-    return await _settle(tx, rules, delivery, DeliveryState.UNKNOWN, None)
-
-
-async def _activate(tx: Tx, delivery: Delivery, expires_at: int) -> None:
-    """The new code lives and the older one is dead; unless the person left, was locked or the project stopped meanwhile."""
     sub = await tx.subscriber_by_id(delivery.subscriber_id)
+    attempted_at = delivery.attempted_at if delivery.attempted_at is not None else delivery.claimed_at
+    await _activate(tx, delivery, sub, attempted_at + delivery.terms.ttl_minutes * MINUTE_MS)
+    return await _settle(tx, rules, delivery, DeliveryState.UNKNOWN, None, sub)
+
+
+async def _activate(tx: Tx, delivery: Delivery, sub: Subscriber | None, expires_at: int) -> int | None:
+    """The new code lives until then and the older one is dead; None for a code that lives already, or never does.
+
+    The person may have left, or been locked, or the project stopped meanwhile.
+    """
     project = await tx.project(delivery.project_id)
     if (
         delivery.reuses
@@ -318,7 +329,7 @@ async def _activate(tx: Tx, delivery: Delivery, expires_at: int) -> None:
         or project is None
         or not project.enabled
     ):
-        return
+        return None
     await tx.put_code(
         Code(
             id=delivery.code_id,
@@ -330,6 +341,7 @@ async def _activate(tx: Tx, delivery: Delivery, expires_at: int) -> None:
             expires_at=expires_at,
         )
     )
+    return expires_at
 
 
 async def settle_orphan(tx: Tx, rules: Rules, delivery: Delivery | None) -> Delivery | None:
@@ -346,14 +358,19 @@ async def settle_orphan(tx: Tx, rules: Rules, delivery: Delivery | None) -> Deli
 
 
 async def _settle(
-    tx: Tx, rules: Rules, delivery: Delivery, state: DeliveryState, refusal: Refusal | None
+    tx: Tx,
+    rules: Rules,
+    delivery: Delivery,
+    state: DeliveryState,
+    refusal: Refusal | None,
+    sub: Subscriber | None = None,
 ) -> Delivery:
     """The last step of a delivery, with the "Send again" message that belongs to a failure the person waits on."""
     await tx.step(delivery.id, delivery.state, state, refusal=refusal)
     settled = replace(delivery, state=state, refusal=refusal)
     offer = await _offer(tx, rules, settled)
     project = await tx.project(delivery.project_id)
-    sub = await tx.subscriber_by_id(delivery.subscriber_id)
+    sub = sub or await tx.subscriber_by_id(delivery.subscriber_id)
     tx.emit(DeliverySettled(settled, project, sub.language if sub else "", offer))
     return settled
 

@@ -298,7 +298,7 @@ class Taps:
             return Dead(Unusable.FOREIGN)
         if not project.enabled:
             return Dead(Unusable.PAUSED)
-        flight = await settle_orphan(tx, self._rules, under_way(await tx.request_deliveries(request.id)))
+        flight = await settle_orphan(tx, self._rules, under_way(await _deliveries(tx, request)))
         status = status_at(request, flight, tx.now)
         late = status is RequestStatus.PENDING and tx.now >= request.expires_at and flight is None
         if status is RequestStatus.EXPIRED or late:
@@ -348,7 +348,7 @@ class Taps:
             and not sub.locked
         ):
             return await self._ask(tx, request, project, sub.person)
-        earlier = await tx.request_deliveries(request.id)
+        earlier = await _deliveries(tx, request)
         if under_way(earlier) is not None:
             return Coming(project, cause, fresh=False)
         if any(_failed(delivery) for delivery in earlier):
@@ -391,6 +391,11 @@ class Taps:
         if await cancel(tx, self._rules, request) is not None:
             return TooLate(project)
         return Cancelled(project, request)
+
+
+async def _deliveries(tx: Tx, request: Request) -> list[Delivery]:
+    """What was claimed for a request: nothing before it belongs to somebody."""
+    return await tx.request_deliveries(request.id) if request.bound_to is not None else []
 
 
 def _failed(delivery: Delivery) -> bool:
