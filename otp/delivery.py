@@ -8,6 +8,7 @@ arrived is never sent again by us.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from otp import stage
 from otp.codes import KeyRing
@@ -137,7 +138,7 @@ def _new_delivery(
 ) -> Delivery:
     by = code.expires_at if code is not None and request is None and by_tap(cause) else now + SEND_PATIENCE_MS
     return Delivery(
-        id=rules.randomness.uuid(),
+        id=_ordered_id(now, rules.randomness),
         project_id=sub.project_id,
         subscriber_id=sub.id,
         person=sub.person,
@@ -145,7 +146,7 @@ def _new_delivery(
         cause=cause,
         terms=terms,
         seed=code.seed if code else rules.keys.new_seed(terms.length, rules.randomness, sub.person),
-        code_id=code.id if code else rules.randomness.uuid(),
+        code_id=code.id if code else _ordered_id(now, rules.randomness),
         reuses=code is not None,
         state=DeliveryState.CLAIMED,
         refusal=None,
@@ -156,6 +157,14 @@ def _new_delivery(
         attempted_at=None,
         context=request.context if request else context,
     )
+
+
+def _ordered_id(now: int, randomness: Randomness) -> str:
+    """A UUID of version 7, which begins with the time: what is written together lies together in every index."""
+    drawn = bytearray(now.to_bytes(6, "big") + randomness.bytes(10))
+    drawn[6] = 0x70 | drawn[6] & 0x0F
+    drawn[8] = 0x80 | drawn[8] & 0x3F
+    return str(UUID(bytes=bytes(drawn)))
 
 
 async def living_code(
@@ -209,7 +218,7 @@ async def _fresh_if_dead(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
         return delivery
     seed, code_id = (
         rules.keys.new_seed(delivery.terms.length, rules.randomness, delivery.person),
-        rules.randomness.uuid(),
+        _ordered_id(tx.now, rules.randomness),
     )
     await tx.reseed(delivery.id, seed, code_id)
     return replace(delivery, seed=seed, code_id=code_id, reuses=False)
