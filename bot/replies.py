@@ -19,6 +19,7 @@ MOST_PEOPLE: Final = 20_000
 """People whose last minute is remembered."""
 WAITING: Final = 500
 """Replies of one messenger under way; above it new ones are dropped, never the codes."""
+TURNS: Final = 3
 AT_ONCE: Final = 50
 """Calls of one messenger for replies that may be open at once."""
 
@@ -84,6 +85,7 @@ class Replies:
                 self._tasks[person.channel].start(self._say(reply))
 
     async def _say(self, reply: Say) -> None:
+        await _after_codes()
         person = reply.note.person
         async with self._gates[person.channel]:
             outcome = await self._skins[person.channel].send(
@@ -94,6 +96,7 @@ class Replies:
             await self._store.write(lambda tx: tx.add_message(reply.note, message_id))
 
     async def _answer(self, reply: Answer) -> None:
+        await _after_codes()
         pressed, channel = reply.pressed, reply.pressed.update.person.channel
         async with self._gates[channel]:
             await self._skins[channel].answer(pressed, reply.popup, reply.message)
@@ -104,6 +107,12 @@ class Replies:
     async def close(self, seconds: float) -> None:
         """Let what was begun end."""
         await asyncio.gather(*(tasks.drain(seconds) for tasks in self._tasks.values()))
+
+
+async def _after_codes() -> None:
+    """Let the codes of the same taps go first: it takes them so many turns of the loop to be on their way."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
 
 
 class CodeMessenger:
