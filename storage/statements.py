@@ -403,7 +403,7 @@ class SqlTx(ABC):
     async def purposes_alive(self, subscriber_id: str) -> set[str]:
         found = await self.rows(
             "SELECT purpose FROM codes WHERE subscriber_id = $1 AND expires_at > $2 "
-            f"UNION SELECT purpose FROM deliveries WHERE subscriber_id = $1 AND {UNDER_WAY}",
+            f"UNION ALL SELECT purpose FROM deliveries WHERE subscriber_id = $1 AND {UNDER_WAY}",
             subscriber_id,
             self.now,
         )
