@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
@@ -65,6 +66,21 @@ async def held_at_the_end(world: World, clock: FakeClock) -> tuple[str, asyncio.
 async def status(world: World, request_id: str) -> RequestStatus:
     """What the site sees."""
     return (await world.service.status(world.caller, request_id)).status
+
+
+async def test_what_is_written_later_lies_behind(world: World, clock: FakeClock) -> None:
+    """A delivery's ids begin with its time, whatever was drawn for them."""
+    found = []
+    for person in (ANN, BOB, CAT, Person(Channel.MAX, 7004)):
+        request_id = await asked(world, person)
+        await world.taps.consent(world.update(person), request_id)
+        await world.settle()
+        found += await world.deliveries(request_id)
+        clock.advance(ms=1)
+    for ids in ([one.id for one in found], [one.code_id for one in found]):
+        assert ids == sorted(ids)
+        assert {UUID(one).version for one in ids} == {7}
+        assert len({one[20:] for one in ids}) == len(ids)
 
 
 async def how_it_ended(world: World, request_id: str) -> tuple[DeliveryState, Refusal | None]:
