@@ -16,6 +16,7 @@ from api import openapi
 from api.answers import PLAYED, REQUEST_ID, dress, dress_as, json_answer, say_test
 from api.auth import Door
 from api.bodies import InvalidFields, json_object, validated
+from api.idempotency import HEADER, KeyedCalls
 from api.operations import OPERATIONS, Operation
 from api.problems import Problem, of_error, problem
 from api.rehearsals import REHEARSALS
@@ -42,6 +43,7 @@ class Api:
         self._waiters = waiters
         self._rehearsal = rehearsal
         self._door = door
+        self._keyed = KeyedCalls(waiters.service)
         self._document = openapi.as_json(version)
 
     def routes(self) -> list[web.RouteDef]:
@@ -63,6 +65,8 @@ class Api:
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = await self._door.admit(request, operation)
             data = await json_object(request, optional=operation.body_optional)
+            if HEADER in request.headers and isinstance(service, OtpService):
+                return await self._keyed.answer(request, caller, operation, validated(body, data), data)
             return json_answer(await run(service, caller, validated(body, data), **request.match_info))
 
         return handle

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from api.idempotency import HEADER, KEY_PATTERN, REPLAYED
 from api.operations import OPERATIONS, Operation
 from api.problems import CONTENT_TYPE, PROBLEMS
 from api.rehearsals import REHEARSALS
@@ -43,6 +44,10 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string"},
         "example": '"requests";r=2999;t=1',
     },
+    REPLAYED: {
+        "description": "There when this is the answer to an earlier call with the same `Idempotency-Key`",
+        "schema": {"type": "string", "const": "true"},
+    },
     "WWW-Authenticate": {"required": True, "schema": {"type": "string"}},
 }
 
@@ -59,6 +64,12 @@ REQUEST_ID: dict[str, Any] = {
     "in": "path",
     "required": True,
     "schema": {"type": "string", "pattern": REQUEST_ID_PATTERN},
+}
+KEY: dict[str, Any] = {
+    "name": HEADER,
+    "in": "header",
+    "description": "The same key and body within 24 hours have one effect and the same answer",
+    "schema": {"type": "string", "pattern": KEY_PATTERN},
 }
 STATUS_PARAMETERS: list[dict[str, Any]] = [
     REQUEST_ID,
@@ -138,8 +149,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "description": "With `Last-Event-ID`: that final status was seen already, nothing will follow",
             "headers": _headers("X-Request-Id", "Cache-Control", *RATE_FIELDS),
         }
-    elif "{request_id}" in operation.path:
-        described["parameters"] = [REQUEST_ID]
+    else:
+        described["parameters"] = [*([REQUEST_ID] if "{request_id}" in operation.path else []), KEY]
     if operation.body is not None:
         described["requestBody"] = {
             "required": not operation.body_optional,
@@ -152,7 +163,9 @@ def _answer(operation: Operation) -> dict[str, Any]:
     refs = [_ref(model) for model in operation.answers]
     return {
         "description": "Done",
-        "headers": _headers("X-Request-Id", "Cache-Control", *RATE_FIELDS),
+        "headers": _headers(
+            "X-Request-Id", "Cache-Control", *RATE_FIELDS, *([REPLAYED] if operation.body is not None else [])
+        ),
         "content": {"application/json": {"schema": refs[0] if len(refs) == 1 else {"oneOf": refs}}},
     }
 
@@ -168,17 +181,22 @@ def _problems(operation: Operation) -> dict[str, Any]:
         *operation.errors,
     ]
     if operation.body is not None:
+        codes += ["idempotency_in_progress", "idempotency_mismatch"]
         codes += ["malformed_json", "validation_failed", "body_too_large", "unsupported_media_type"]
     by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys(codes):
         by_status.setdefault(PROBLEMS[code][0], []).append(code)
-    return {str(status): _problem(status, by_status[status]) for status in sorted(by_status)}
+    keyed = operation.body is not None
+    return {str(status): _problem(status, by_status[status], keyed=keyed) for status in sorted(by_status)}
 
 
-def _problem(status: int, codes: list[str]) -> dict[str, Any]:
+def _problem(status: int, codes: list[str], *, keyed: bool) -> dict[str, Any]:
     extra = {
         401: ["WWW-Authenticate"],
         429: ["Retry-After", *RATE_FIELDS],
+        404: [REPLAYED] if keyed else [],
+        409: [REPLAYED] if keyed else [],
+        502: [REPLAYED] if keyed else [],
         503: ["Retry-After"],
     }.get(status, [])
     return {

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from api import schemas, withdrawals
 from otp import pairing
 from otp.errors import InvalidField
-from otp.model import Caller, Channel, CodeTerms, Context
+from otp.model import Caller, Channel, CodeTerms, Context, Delivery
 from otp.policy import LENGTHS, REQUEST_LIFE_MS, SECOND_MS, Policy
 from otp.service import OtpService
 
@@ -22,6 +22,14 @@ LINKS: Final = {
 
 Run = Callable[..., Awaitable[dict[str, Any]]]
 """Called with the service, the caller, the body, and by name what stands in the path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An operation in two halves: a delivery that is committed, and what is answered once it came to its outcome."""
+
+    begin: Callable[[OtpService, Caller, Any], Awaitable[Delivery]]
+    tell: Callable[[OtpService, Caller, Any, Delivery | None], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +49,25 @@ class Operation:
     """None for the status call, which may take its time: `api.status` answers it."""
     body: type[BaseModel] | None = None
     body_optional: bool = False
+    check: Callable[[Policy, Any], object] | None = None
+    """Raises what is wrong with a body under the operator's limits."""
+    later: Later | None = None
+    """The same as `run`, for who may have to look at the outcome from outside."""
 
 
 async def _send(service: OtpService, caller: Caller, body: schemas.SendBody) -> dict[str, Any]:
+    return await _sent(service, caller, body, await service.outcome(await _claim(service, caller, body)))
+
+
+async def _claim(service: OtpService, caller: Caller, body: schemas.SendBody) -> Delivery:
     terms = _terms(service.policy, body)
-    seconds, reused = await service.send(caller, body.subscriber_id, terms, _context(body), reuse=body.reuse)
+    return await service.claim(caller, body.subscriber_id, terms, _context(body), reuse=body.reuse)
+
+
+async def _sent(
+    service: OtpService, caller: Caller, body: schemas.SendBody, settled: Delivery | None
+) -> dict[str, Any]:
+    seconds, reused = await service.told(caller, body.subscriber_id, settled)
     return {"sent": True, "expires_in_seconds": seconds} | ({"reused": reused} if body.reuse else {})
 
 
@@ -117,6 +139,8 @@ OPERATIONS: Final = (
         ),
         _send,
         schemas.SendBody,
+        check=_terms,
+        later=Later(_claim, _sent),
     ),
     Operation(
         "verifyCode",
@@ -140,6 +164,7 @@ OPERATIONS: Final = (
         _request,
         schemas.RequestBody,
         body_optional=True,
+        check=_terms,
     ),
     Operation(
         "cancelRequest",

@@ -26,8 +26,10 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "send_in_progress": (409, "A code is on its way already"),
     "subscriber_locked": (409, "The subscriber is locked"),
     "too_many_purposes": (409, "Too many codes are alive"),
+    "idempotency_in_progress": (409, "The first call with this key is not over"),
     "body_too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "The body must be application/json"),
+    "idempotency_mismatch": (422, "The key belongs to another call"),
     "rate_limited": (429, "Too many messages or calls"),
     "internal_error": (500, "Something went wrong on our side"),
     "delivery_failed": (502, "The messenger refused the message"),
@@ -38,7 +40,13 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
 """code -> HTTP status and title."""
 
 RETRYABLE: Final = frozenset(
-    {"send_in_progress", "rate_limited", "messenger_unavailable", "storage_unavailable"}
+    {
+        "send_in_progress",
+        "idempotency_in_progress",
+        "rate_limited",
+        "messenger_unavailable",
+        "storage_unavailable",
+    }
 )
 
 

@@ -65,6 +65,10 @@ class KeyRing:
         """Whether the key of a seed is still listed."""
         return seed.key_id == _PLAYED or seed.key_id in self._keys
 
+    def fingerprints(self, *parts: str) -> tuple[str, ...]:
+        """Names of what may hold a code, under each key, the first one first: without the keys they tell nothing."""
+        return tuple(_hexmac(key, "call/1", *parts) for key in self._keys.values())
+
     def webhook_secrets(self, channel: str, bot: str) -> list[str]:
         """Secrets for a webhook of this bot, 64 hexadecimal characters: the first is registered, all are accepted."""
         return [_hexmac(key, "webhook/1", channel, bot) for key in self._keys.values()]

@@ -88,6 +88,19 @@ class RateLimited(OtpError):
     retryable = True
 
 
+class IdempotencyInProgress(OtpError):
+    """The first call with this key is not over yet."""
+
+    code = "idempotency_in_progress"
+    retryable = True
+
+
+class IdempotencyMismatch(OtpError):
+    """The key was used for another call."""
+
+    code = "idempotency_mismatch"
+
+
 class DeliveryFailed(OtpError):
     """The messenger certainly refused the message."""
 

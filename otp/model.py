@@ -340,6 +340,34 @@ class ShownQuestion:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyClaim:
+    """A call that is to be made once."""
+
+    id: str
+    """Of its key, in its project and mode."""
+    project_id: str
+    fingerprints: tuple[str, ...] = field(repr=False)
+    """Of what is asked, under each secret key; the first is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was answered to a call, as it is given again."""
+
+    status: int
+    body: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCall:
+    """What is kept of a call: its answer, or the delivery that will tell it."""
+
+    fingerprint: str = field(repr=False)
+    told: Told | None
+    delivery_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """Background work that somebody must do once it is due."""
 

@@ -20,6 +20,8 @@ REQUEST_KEPT_MS: Final = 24 * HOUR_MS
 """Finished requests stay readable for 24 hours."""
 UNOPENED_KEPT_MS: Final = HOUR_MS
 """Those that nobody ever opened, for an hour: most of what a flood leaves behind."""
+CALL_KEYS_KEPT_MS: Final = 24 * HOUR_MS
+"""An `Idempotency-Key` is free again after this."""
 UPDATE_KEYS_KEPT_MS: Final = 48 * HOUR_MS
 """Longer than any messenger redelivers an update (Telegram 24 hours, MAX about 20)."""
 

@@ -16,6 +16,8 @@ from otp.model import (
     DeliveryState,
     Ending,
     Job,
+    KeptCall,
+    KeyClaim,
     MessageKind,
     Mode,
     Parcel,
@@ -28,6 +30,7 @@ from otp.model import (
     ShownCode,
     ShownQuestion,
     Subscriber,
+    Told,
 )
 
 T = TypeVar("T")
@@ -399,6 +402,24 @@ class Tx(Protocol):
 
     async def was_shown(self, request_id: str, person: Person, kinds: Sequence[MessageKind]) -> bool:
         """Whether the person was shown a message of one of these kinds about the request."""
+        ...
+
+    # ----------------------------------------------------------- calls with a key
+
+    async def claim_call(self, claim: KeyClaim) -> KeptCall | None:
+        """Claim a key, for a day; what is kept when it is somebody's, whose transaction was waited for."""
+        ...
+
+    async def kept_call(self, claim_id: str) -> KeptCall | None:
+        """What is kept under a key."""
+        ...
+
+    async def keep_call(self, claim_id: str, delivery_id: str | None, told: Told | None) -> bool:
+        """Guarded: keep the answer to a call, or the delivery that will tell it, while there is none and no other one."""
+        ...
+
+    async def free_call(self, claim_id: str, delivery_id: str) -> None:
+        """Give a key back that was claimed for this delivery, unless there is an answer."""
         ...
 
     # ----------------------------------------------------------- housekeeping

@@ -27,6 +27,7 @@ from otp.errors import (
 )
 from otp.events import CodeVerified, RequestCreated, WrongCode
 from otp.events import SubscriberLocked as Locked
+from otp.idempotency import CallKeys
 from otp.lifecycle import REQUEST_ID, is_forgotten, status_at, turns_at, under_way
 from otp.model import (
     Caller,
@@ -132,6 +133,16 @@ class OtpService:
         """Those that are on."""
         return [*self._bots()]
 
+    def over(self, store: Store) -> OtpService:
+        """The same use cases over another store."""
+        return OtpService(
+            store, self._rules, self._courier, self._bots, rehearses=self._rehearses
+        )
+
+    def call_keys(self) -> CallKeys:
+        """The keys that callers give their calls."""
+        return CallKeys(self._store, self._rules.keys)
+
     async def authenticate(self, key_hash: bytes) -> Caller | None:
         """Who a key belongs to, by its `codes.key_hash`."""
         return await self._store.caller(key_hash)
@@ -213,6 +224,19 @@ class OtpService:
         Raises `SubscriberNotFound`, `SubscriberLocked`, `SendInProgress`, `TooManyPurposes`, `RateLimited`,
         `DeliveryFailed`, `DeliveryUnknown`, `MessengerUnavailable`.
         """
+        claimed = await self.claim(caller, subscriber_id, terms, context, reuse=reuse)
+        return await self.told(caller, subscriber_id, await self.outcome(claimed))
+
+    async def claim(
+        self,
+        caller: Caller,
+        subscriber_id: str,
+        terms: CodeTerms,
+        context: Context | None = None,
+        *,
+        reuse: bool = False,
+    ) -> Delivery:
+        """The first half of `send`: what is to be sent, committed."""
         scene = self._scene(caller, subscriber_id)
         subscriber_id = scene.id if scene else subscriber_id
 
@@ -235,8 +259,20 @@ class OtpService:
             )
             return self._claimed(tx.now, claimed)
 
-        claimed = await self._store.write(work)
-        settled = await self._courier.outcome(claimed)
+        return await self._store.write(work)
+
+    async def outcome(self, claimed: Delivery) -> Delivery | None:
+        """What became of it, or how it is when the caller must be answered."""
+        return await self._courier.outcome(claimed)
+
+    async def delivery(self, delivery_id: str) -> Delivery | None:
+        """How it is now."""
+        return await self._store.read(lambda tx: tx.delivery(delivery_id))
+
+    async def told(self, caller: Caller, subscriber_id: str, settled: Delivery | None) -> tuple[int, bool]:
+        """What `send` answers. Raises what became of a message that was not accepted."""
+        scene = self._scene(caller, subscriber_id)
+        subscriber_id = scene.id if scene else subscriber_id
         if settled is None or settled.refusal is Refusal.WITHDRAWN:
             await self._store.read(lambda tx: _why_withdrawn(tx, caller, subscriber_id))
         # Not as it was claimed: the old code may have died before its message went out.

@@ -40,6 +40,7 @@ TABLES: Final = (
     "messages",
     "jobs",
     "pairing_misses",
+    "idempotency",
 )
 """All that is carried over, each after what it refers to."""
 BATCH: Final = 2_000

@@ -18,6 +18,7 @@ from otp.model import (
     DeliveryState,
     Ending,
     Job,
+    KeptCall,
     Match,
     Mode,
     Person,
@@ -28,6 +29,7 @@ from otp.model import (
     ShownCode,
     ShownQuestion,
     Subscriber,
+    Told,
 )
 
 Row = Mapping[str, Any]
@@ -183,3 +185,9 @@ def shown_question(row: Row) -> ShownQuestion:
         language=row["language"],
         created_at=row["created_at"],
     )
+
+
+def kept_call(row: Row) -> KeptCall:
+    """A call with a key."""
+    told = Told(row["status"], row["answer"]) if row["status"] is not None else None
+    return KeptCall(row["fingerprint"], told, row["delivery_id"])

@@ -21,6 +21,8 @@ from otp.model import (
     DeliveryState,
     Ending,
     Job,
+    KeptCall,
+    KeyClaim,
     MessageKind,
     Mode,
     Person,
@@ -32,8 +34,10 @@ from otp.model import (
     ShownCode,
     ShownQuestion,
     Subscriber,
+    Told,
 )
 from otp.policy import (
+    CALL_KEYS_KEPT_MS,
     HOUR_MS,
     REQUEST_GRACE_MS,
     REQUEST_KEPT_MS,
@@ -685,6 +689,47 @@ class SqlTx(ABC):
         )
         return any(row["kind"] in kinds for row in found)
 
+    # ----------------------------------------------------------- calls with a key
+
+    async def claim_call(self, claim: KeyClaim) -> KeptCall | None:
+        # On PostgreSQL this waits for whoever claims it at the moment, and locks what they left.
+        claimed = await self._did(
+            "INSERT INTO idempotency (id, project_id, fingerprint, claimed_at) VALUES ($1, $2, $3, $4) "
+            "ON CONFLICT (id) DO UPDATE SET fingerprint = $3, claimed_at = $4, delivery_id = NULL, status = NULL, "
+            "answer = NULL WHERE idempotency.claimed_at <= $5 RETURNING id",
+            claim.id,
+            claim.project_id,
+            claim.fingerprints[0],
+            self.now,
+            self.now - CALL_KEYS_KEPT_MS,
+        )
+        return None if claimed else await self.kept_call(claim.id)
+
+    async def kept_call(self, claim_id: str) -> KeptCall | None:
+        row = await self._one(
+            "SELECT fingerprint, delivery_id, status, answer FROM idempotency WHERE id = $1 AND claimed_at > $2",
+            claim_id,
+            self.now - CALL_KEYS_KEPT_MS,
+        )
+        return rows.kept_call(row) if row else None
+
+    async def keep_call(self, claim_id: str, delivery_id: str | None, told: Told | None) -> bool:
+        return await self._did(
+            "UPDATE idempotency SET delivery_id = $2, status = $3, answer = $4 WHERE id = $1 AND status IS NULL "
+            "AND (delivery_id IS NULL OR delivery_id = $2) RETURNING id",
+            claim_id,
+            delivery_id,
+            told.status if told else None,
+            told.body if told else None,
+        )
+
+    async def free_call(self, claim_id: str, delivery_id: str) -> None:
+        await self.rows(
+            "DELETE FROM idempotency WHERE id = $1 AND delivery_id = $2 AND status IS NULL",
+            claim_id,
+            delivery_id,
+        )
+
     # ----------------------------------------------------------- housekeeping
 
     async def ensure_job(self, kind: str, subject: str, due_at: int) -> None:
@@ -772,6 +817,7 @@ _OF_PROJECT = (
     f"DELETE FROM deliveries WHERE subscriber_id IN {_some('subscribers')}",
     f"DELETE FROM codes WHERE subscriber_id IN {_some('subscribers')}",
     f"DELETE FROM subscribers WHERE id IN {_some('subscribers')}",
+    f"DELETE FROM idempotency WHERE id IN {_some('idempotency')}",
     (
         "DELETE FROM refusals WHERE project_id = $1 AND address IN "
         "(SELECT address FROM refusals WHERE project_id = $1 LIMIT $2)"
@@ -791,6 +837,7 @@ _OVER = (
     (_rows_over("updates", "key", "seen_at"), UPDATE_KEYS_KEPT_MS),
     (_rows_over("requests", "id", "finished_at"), REQUEST_KEPT_MS),
     (_rows_over("requests", "id", "opened = 0 AND finished_at"), UNOPENED_KEPT_MS),
+    (_rows_over("idempotency", "id", "claimed_at"), CALL_KEYS_KEPT_MS),
     (_rows_over("messages", "id", "created_at"), UPDATE_KEYS_KEPT_MS),
     (_rows_over("deliveries", "id", "settled_at"), UPDATE_KEYS_KEPT_MS),
     (_rows_over("api_keys", "hash", "ends_at"), 0),

@@ -221,6 +221,97 @@ async def test_an_accepted_code_stays_used(one: Outside, when: str) -> None:
         assert await one.verify(sub, code) == told
 
 
+# ------------------------------------------------------------------ the same calls with a key
+
+KEY = {"Idempotency-Key": "k"}
+
+
+async def again(one: Outside, path: str, body: dict[str, Any]) -> Answer:
+    """The same call once its first one is over."""
+    end = monotonic() + 40
+    while (answer := await one.call("POST", path, body, headers=KEY)).status == 409:
+        assert answer.json["code"] == "idempotency_in_progress"
+        assert monotonic() < end, "it never came to an end"
+        await asyncio.sleep(0.1)
+    assert answer.headers["Idempotent-Replayed"] == "true"
+    return answer
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_send_with_a_key_is_one_message(one: Outside, when: str) -> None:
+    """Whether or not its answer arrived: after the restart it is the same one."""
+    body = {"subscriber_id": await one.subscriber(one.someone("max"))}
+    async with relayed(one) as relay:
+        call = one.call("POST", "/v1/otp/send", body, headers=KEY)
+        got = await killed_at(one, relay, ("/v1/otp/send", when), call)
+        assert isinstance(got, Answer) is (when == "after")
+        await one.start()
+        answer = await again(one, "/v1/otp/send", body)
+        await one.quiet()
+    assert (answer.status, answer.json) == (200, {"sent": True, "expires_in_seconds": 300})
+    assert len(messages(one)) == 2
+    assert await one.verify(body["subscriber_id"], messages(one)[1]) == {"verified": True}
+
+
+async def test_a_claim_with_a_key_is_carried_and_told_after_the_restart(one: Outside) -> None:
+    """Claimed, and certainly not sent: it goes out once, and that is the answer."""
+    body = {"subscriber_id": await one.subscriber(one.someone("max"))}
+    one.demo.max.faults.append(Fault(SEND, retry_after=4))
+    call = asyncio.ensure_future(one.call("POST", "/v1/otp/send", body, headers=KEY))
+    await until(lambda: delivery(one) == ("claimed", 1))
+    await one.kill()
+    await asyncio.gather(call, return_exceptions=True)
+    await one.start()
+    assert (await again(one, "/v1/otp/send", body)).json == {"sent": True, "expires_in_seconds": 300}
+    await one.quiet()
+    assert len(messages(one)) == 2
+
+
+async def test_an_attempt_with_a_key_whose_outcome_was_lost_is_unknown(one: Outside) -> None:
+    """In progress for twenty seconds, and never a second message."""
+    body = {"subscriber_id": await one.subscriber(one.someone("max"))}
+    hold = asyncio.Event()
+    one.demo.max.faults.append(Fault(SEND, hold=hold, when="after", drop=True))
+    call = asyncio.ensure_future(one.call("POST", "/v1/otp/send", body, headers=KEY))
+    await until(lambda: len(messages(one)) == 2)
+    await one.kill()
+    hold.set()
+    await asyncio.gather(call, return_exceptions=True)
+    await one.start()
+    before = monotonic()
+    answer = await again(one, "/v1/otp/send", body)
+    assert monotonic() - before > 5
+    assert (answer.status, answer.json["code"]) == (502, "delivery_unknown")
+    await one.quiet()
+    assert len(messages(one)) == 2
+
+
+async def test_an_effect_with_a_key_that_was_not_committed_never_was(one: Outside) -> None:
+    """Killed before the commit: the key is free with it."""
+    body = {"subscriber_id": await one.subscriber(one.someone("max"))}
+    with locked(one):
+        call = asyncio.ensure_future(one.call("POST", "/v1/otp/send", body, headers=KEY))
+        await until_somebody_waits_to_commit(one)
+        await one.kill()
+        await asyncio.gather(call, return_exceptions=True)
+    await one.start()
+    answer = await one.call("POST", "/v1/otp/send", body, headers=KEY)
+    assert (answer.status, answer.headers.get("Idempotent-Replayed")) == (200, None)
+    await one.quiet()
+    assert len(messages(one)) == 2
+
+
+async def test_an_accepted_code_with_a_key_is_told_again(one: Outside) -> None:
+    """With a key a lost answer costs the person no code: it is the same acceptance."""
+    body = {"subscriber_id": await one.subscriber(one.someone("max")), "code": messages(one)[0]}
+    async with relayed(one) as relay:
+        call = one.call("POST", "/v1/otp/verify", body, headers=KEY)
+        assert isinstance(await killed_at(one, relay, ("/v1/otp/verify", "before"), call), Exception)
+        await one.start()
+        assert (await again(one, "/v1/otp/verify", body)).json == {"verified": True}
+        assert (await one.call("POST", "/v1/otp/verify", body)).json["reason"] == "no_active_code"
+
+
 async def test_counted_guesses_stay_counted(one: Outside) -> None:
     """Three wrong, killed, two wrong: the right code comes too late."""
     sub = await one.subscriber(one.someone("max"))

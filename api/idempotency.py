@@ -1,0 +1,172 @@
+"""Calls with an `Idempotency-Key`: the first one has the effect, the same again gets its answer again."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from api.answers import json_body
+from api.bodies import InvalidFields
+from api.operations import Operation
+from api.problems import CONTENT_TYPE, PROBLEMS, RETRYABLE, of_error
+from otp.errors import IdempotencyInProgress, OtpError, StorageUnavailable
+from otp.lifecycle import UNDER_WAY
+from otp.model import Caller, Delivery, KeptCall, KeyClaim, Told
+from otp.ports import Store
+from otp.service import OtpService
+
+HEADER: Final = "Idempotency-Key"
+REPLAYED: Final = "Idempotent-Replayed"
+KEY_PATTERN: Final = "^[!-~]{1,255}$"
+_KEY: Final = re.compile(KEY_PATTERN.replace("$", r"\Z"))
+_KEPT: Final = frozenset({200, 201, 404, 502})
+"""And each 409 that is not retryable."""
+_TRIES: Final = 3
+"""How often a key that somebody else sets free just now is claimed anew."""
+AGAIN_SECONDS: Final = 1
+
+
+class KeyedCalls:
+    """Answers calls that have a key."""
+
+    def __init__(self, service: OtpService) -> None:
+        self._service = service
+        self._keys = service.call_keys()
+
+    async def answer(
+        self, request: web.Request, caller: Caller, operation: Operation, body: BaseModel, data: Any
+    ) -> web.Response:
+        """The answer to a call that was let in, and whose body is valid. Raises `InvalidFields`, `OtpError`.
+
+        Two bodies are the same when they are the same JSON value.
+        """
+        key = _key(request)
+        if operation.check is not None:
+            operation.check(self._service.policy, body)
+        asked = json.dumps(data, sort_keys=True)
+        claim = self._keys.claim(caller, key, operation.method, request.rel_url.raw_path, asked)
+        call = _Call(self._service, operation, caller, body, request.match_info)
+        for _ in range(_TRIES):
+            kept = await self._keys.find(claim) or await self._first(claim, call)
+            if isinstance(kept, Told):
+                return _response(kept)
+            told = kept.told or await self._meanwhile(claim, call, kept)
+            if told is not None:
+                return _response(told, replayed=True)
+        raise _in_progress()
+
+    async def _first(self, claim: KeyClaim, call: _Call) -> Told | KeptCall:
+        """Have the effect, unless somebody else has it by now."""
+        done = await self._keys.once(claim, call.effect)
+        if not isinstance(done, Delivery):
+            return done
+        told = await self._told(claim, call, done.id, await self._service.outcome(done))
+        if isinstance(told, OtpError):
+            raise told
+        return told
+
+    async def _meanwhile(self, claim: KeyClaim, call: _Call, kept: KeptCall) -> Told | None:
+        """What came of the first call, which did not say so yet, or never will; None when its key is free again."""
+        delivery_id = kept.delivery_id or ""
+        delivery = await self._service.delivery(delivery_id)
+        if delivery is not None and delivery.state in UNDER_WAY:
+            raise _in_progress()
+        told = await self._told(claim, call, delivery_id, delivery)
+        return told if isinstance(told, Told) else None
+
+    async def _told(
+        self, claim: KeyClaim, call: _Call, delivery_id: str, settled: Delivery | None
+    ) -> Told | OtpError:
+        """What a delivery came to, kept; or a refusal that is not kept. Raises `StorageUnavailable`: nobody knows."""
+        told = await call.told(settled)
+        with suppress(StorageUnavailable):  # then the delivery tells it to whoever asks again
+            if isinstance(told, Told):
+                return await self._keys.keep(claim, delivery_id, told)
+            await self._keys.free(claim, delivery_id)
+        return told
+
+
+class _Call:
+    """One call, to be run over this store or that."""
+
+    def __init__(
+        self,
+        service: OtpService,
+        operation: Operation,
+        caller: Caller,
+        body: BaseModel,
+        path: Mapping[str, str],
+    ) -> None:
+        self._service = service
+        self._operation = operation
+        self._caller = caller
+        self._body = body
+        self._path = path
+
+    async def effect(self, store: Store) -> Told | Delivery:
+        """What it does, within a transaction; see `otp.idempotency.Effect`."""
+        service, later = self._service.over(store), self._operation.later
+        try:
+            if later is not None:
+                return await later.begin(service, self._caller, self._body)
+            return _done(await self._run(service))
+        except OtpError as error:
+            return _refusal(error)
+
+    async def _run(self, service: OtpService) -> dict[str, Any]:
+        if self._operation.run is None:
+            raise TypeError("an operation without a body takes no key")
+        return await self._operation.run(service, self._caller, self._body, **self._path)
+
+    async def told(self, settled: Delivery | None) -> Told | OtpError:
+        """What a delivery of it came to."""
+        if self._operation.later is None:
+            raise TypeError("an operation that begins no delivery has none")
+        try:
+            return _done(await self._operation.later.tell(self._service, self._caller, self._body, settled))
+        except StorageUnavailable:
+            raise
+        except OtpError as error:
+            try:
+                return _refusal(error)
+            except OtpError:
+                return error
+
+
+def _done(body: Mapping[str, Any]) -> Told:
+    return Told(200, json_body(body).decode())
+
+
+def _refusal(error: OtpError) -> Told:
+    """A refusal as it is kept; one that is not is raised again."""
+    status, _ = PROBLEMS[error.code]
+    if status not in _KEPT and (status != HTTPStatus.CONFLICT or error.code in RETRYABLE):
+        raise error
+    return Told(status, cast(bytes, of_error(error).body).decode().removesuffix("\n"))
+
+
+def _response(told: Told, *, replayed: bool = False) -> web.Response:
+    content_type = CONTENT_TYPE if told.status >= HTTPStatus.BAD_REQUEST else "application/json"
+    answer = web.Response(status=told.status, body=told.body.encode() + b"\n", content_type=content_type)
+    if replayed:
+        answer.headers[REPLAYED] = "true"
+    return answer
+
+
+def _key(request: web.Request) -> str:
+    given = request.headers.getall(HEADER)
+    if len(given) != 1 or _KEY.fullmatch(given[0]) is None:
+        message = "must be 1 to 255 visible ASCII characters, given once"
+        raise InvalidFields([{"field": HEADER, "message": message}])
+    return given[0]
+
+
+def _in_progress() -> IdempotencyInProgress:
+    return IdempotencyInProgress("The first call with this key is not over yet.", retry_after=AGAIN_SECONDS)

@@ -1,0 +1,110 @@
+"""The same call twice is one call: its key is claimed in the transaction of its effect, and what was answered is kept.
+
+Whoever comes second finds the claim: with an answer, which is given again, or with the delivery that the first one
+began, whose outcome is the answer. So nothing needs to be repaired after a crash: there is the effect with its claim,
+or neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from hashlib import sha256
+from typing import TypeVar
+
+from otp.codes import KeyRing
+from otp.errors import IdempotencyMismatch
+from otp.events import Event
+from otp.model import Caller, Delivery, KeptCall, KeyClaim, Told
+from otp.ports import About, Store, Tx, Work
+
+T = TypeVar("T")
+
+Effect = Callable[[Store], Coroutine[None, None, Told | Delivery]]
+"""Does what a call asks for over the given store; a delivery whose outcome will be the answer, or the answer itself.
+
+A refusal is an answer too: it is committed with what was done until then, which must be nothing or true by itself.
+"""
+
+
+class Within:
+    """A store whose operations are part of one transaction; for what awaits nothing else."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    async def write(self, work: Work[T], _about: About | None = None) -> T:
+        return await work(self._tx)
+
+    async def chore(self, work: Work[T]) -> T:
+        return await work(self._tx)
+
+    async def read(self, work: Work[T]) -> T:
+        return await work(self._tx)
+
+    async def caller(self, key_hash: bytes) -> Caller | None:
+        return await self._tx.caller(key_hash)
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+
+class CallKeys:
+    """The keys that callers give their calls."""
+
+    def __init__(self, store: Store, keys: KeyRing) -> None:
+        self._store = store
+        self._keys = keys
+
+    def claim(self, caller: Caller, key: str, *asked: str) -> KeyClaim:
+        """What a key of a project and mode claims. `asked` is the whole call, which may hold a code: see `fingerprints`."""
+        name = f"{caller.project.id} {caller.mode} {key}"
+        prints = self._keys.fingerprints(*asked)
+        return KeyClaim(sha256(name.encode()).hexdigest(), caller.project.id, prints)
+
+    async def find(self, claim: KeyClaim) -> KeptCall | None:
+        """The same call, made before. Raises `IdempotencyMismatch`."""
+        return _same(claim, await self._store.read(lambda tx: tx.kept_call(claim.id)))
+
+    async def once(self, claim: KeyClaim, effect: Effect) -> Told | Delivery | KeptCall:
+        """Have the effect and its claim committed together, or find that it was before.
+
+        What the effect raises undoes the claim with it: the key is free. Raises `IdempotencyMismatch`.
+        """
+
+        async def work(tx: Tx) -> Told | Delivery | KeptCall:
+            kept = _same(claim, await tx.claim_call(claim))
+            if kept is not None:
+                return kept
+            done = await effect(Within(tx))
+            if isinstance(done, Told):
+                await tx.keep_call(claim.id, None, done)
+            else:
+                await tx.keep_call(claim.id, done.id, None)
+            return done
+
+        return await self._store.write(work)
+
+    async def keep(self, claim: KeyClaim, delivery_id: str, told: Told) -> Told:
+        """Keep what a delivery came to: the first who says so is right; what they said."""
+
+        async def work(tx: Tx) -> Told:
+            if await tx.keep_call(claim.id, delivery_id, told):
+                return told
+            kept = await tx.kept_call(claim.id)
+            same = kept is not None and kept.delivery_id == delivery_id
+            return kept.told if kept is not None and kept.told is not None and same else told
+
+        return await self._store.write(work)
+
+    async def free(self, claim: KeyClaim, delivery_id: str) -> None:
+        """What this delivery came to is not kept: the same call may be made anew."""
+        await self._store.write(lambda tx: tx.free_call(claim.id, delivery_id))
+
+
+def _same(claim: KeyClaim, kept: KeptCall | None) -> KeptCall | None:
+    if kept is not None and kept.fingerprint not in claim.fingerprints:
+        raise IdempotencyMismatch("This Idempotency-Key was used for another call in the last 24 hours.")
+    return kept
