@@ -65,7 +65,7 @@ class Api:
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = await self._door.admit(request, operation)
             data = await json_object(request, optional=operation.body_optional)
-            if HEADER in request.headers and isinstance(service, OtpService):
+            if operation.takes_key and HEADER in request.headers:
                 return await self._keyed.answer(request, caller, operation, validated(body, data), data)
             return json_answer(await run(service, caller, validated(body, data), **request.match_info))
 

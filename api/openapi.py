@@ -150,7 +150,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "headers": _headers("X-Request-Id", "Cache-Control", *RATE_FIELDS),
         }
     else:
-        described["parameters"] = [*([REQUEST_ID] if "{request_id}" in operation.path else []), KEY]
+        described["parameters"] = [
+            *([REQUEST_ID] if "{request_id}" in operation.path else []),
+            *([KEY] if operation.takes_key else []),
+        ]
     if operation.body is not None:
         described["requestBody"] = {
             "required": not operation.body_optional,
@@ -164,7 +167,10 @@ def _answer(operation: Operation) -> dict[str, Any]:
     return {
         "description": "Done",
         "headers": _headers(
-            "X-Request-Id", "Cache-Control", *RATE_FIELDS, *([REPLAYED] if operation.body is not None else [])
+            "X-Request-Id",
+            "Cache-Control",
+            *RATE_FIELDS,
+            *([REPLAYED] if operation.body is not None and operation.takes_key else []),
         ),
         "content": {"application/json": {"schema": refs[0] if len(refs) == 1 else {"oneOf": refs}}},
     }
@@ -181,12 +187,12 @@ def _problems(operation: Operation) -> dict[str, Any]:
         *operation.errors,
     ]
     if operation.body is not None:
-        codes += ["idempotency_in_progress", "idempotency_mismatch"]
+        codes += ["idempotency_in_progress", "idempotency_mismatch"] if operation.takes_key else []
         codes += ["malformed_json", "validation_failed", "body_too_large", "unsupported_media_type"]
     by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys(codes):
         by_status.setdefault(PROBLEMS[code][0], []).append(code)
-    keyed = operation.body is not None
+    keyed = operation.body is not None and operation.takes_key
     return {str(status): _problem(status, by_status[status], keyed=keyed) for status in sorted(by_status)}
 
 

@@ -53,6 +53,8 @@ class Operation:
     """Raises what is wrong with a body under the operator's limits."""
     later: Later | None = None
     """The same as `run`, for who may have to look at the outcome from outside."""
+    takes_key: bool = True
+    """Whether it knows `Idempotency-Key`; a play of test mode does not: what is played twice happens twice, or is late."""
 
 
 async def _send(service: OtpService, caller: Caller, body: schemas.SendBody) -> dict[str, Any]:

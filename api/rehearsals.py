@@ -40,6 +40,7 @@ REHEARSALS: Final = tuple(
         partial(_play, act=act),
         schemas.PlayBody,
         body_optional=True,
+        takes_key=False,
     )
     for act, (summary, description) in _PLAYS.items()
 )

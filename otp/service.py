@@ -135,9 +135,7 @@ class OtpService:
 
     def over(self, store: Store) -> OtpService:
         """The same use cases over another store."""
-        return OtpService(
-            store, self._rules, self._courier, self._bots, rehearses=self._rehearses
-        )
+        return OtpService(store, self._rules, self._courier, self._bots, rehearses=self._rehearses)
 
     def call_keys(self) -> CallKeys:
         """The keys that callers give their calls."""
