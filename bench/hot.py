@@ -144,10 +144,10 @@ async def measure(folder: Path, seconds: float, rounds: int, callers: list[int],
         left = iter(verifies)
         noop_body = verifies[0].partition(b"\r\n\r\n")[2]
         kinds = {
-            "no-op POST": (idle, nothing, _again(raw("POST", "/verify", noop_body, headers)), b"true"),
+            "no-op POST": (idle, nothing, again(raw("POST", "/verify", noop_body, headers)), b"true"),
             "verify": (port, server, left, b"true"),
-            "no-op GET": (idle, nothing, _again(raw("GET", "/status", b"", headers)), b"true"),
-            "status": (port, server, _again(raw("GET", path, b"", headers)), b"pending"),
+            "no-op GET": (idle, nothing, again(raw("GET", "/status", b"", headers)), b"true"),
+            "status": (port, server, again(raw("GET", path, b"", headers)), b"pending"),
         }
         print(f"bare durable update: {bare_commit(folder):.2f} ms")
         for count in callers:
@@ -168,7 +168,8 @@ async def measure(folder: Path, seconds: float, rounds: int, callers: list[int],
         print(f"bare durable update: {bare_commit(folder):.2f} ms")
 
 
-def _again(call: bytes) -> Iterator[bytes]:
+def again(call: bytes) -> Iterator[bytes]:
+    """The same one for ever."""
     while True:
         yield call
 
