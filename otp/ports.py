@@ -460,8 +460,9 @@ Work = Callable[[Tx], Coroutine[Any, Any, T]]
 class About:
     """What an operation will look at first: a store may read it ahead, together with what others will look at."""
 
-    subscriber_id: str
+    subscriber_id: str = ""
     request_id: str | None = None
+    project_id: str = ""
 
 
 class Store(Protocol):
@@ -479,8 +480,8 @@ class Store(Protocol):
         """As `write`, for what may take long: it holds up no more than it must."""
         ...
 
-    async def read(self, work: Work[T]) -> T:
-        """Run an operation that changes nothing on one consistent state."""
+    async def read(self, work: Work[T], about: About | None = None) -> T:
+        """Run an operation that changes nothing on one consistent state. `about` may make it cheaper."""
         ...
 
     async def caller(self, key_hash: bytes) -> Caller | None:

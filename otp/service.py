@@ -201,7 +201,8 @@ class OtpService:
                 await finish(tx, request, state.status)
             return state
 
-        state, request = await self._store.read(lambda tx: _state(tx, caller, request_id))
+        about = About(request_id=request_id, project_id=caller.project.id)
+        state, request = await self._store.read(lambda tx: _state(tx, caller, request_id), about)
         if state.status is request.status:
             return state
         # What is told must be true after a restart too, whatever its clock says; so it is looked at again, locked.
@@ -366,7 +367,7 @@ class OtpService:
                 return Verdict(Reason.NO_ACTIVE_CODE)
             return await self._judge(tx, sub, code, codes.clean(typed))
 
-        return await self._store.write(work, About(subscriber_id, request_id))
+        return await self._store.write(work, About(subscriber_id, request_id, caller.project.id))
 
     def _scene(self, caller: Caller, subscriber_id: str) -> Subscriber | None:
         """The fixed subscriber that is meant, if it is one of test mode's."""

@@ -12,7 +12,7 @@ Time is the database's, so that all replicas have the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import randbelow
@@ -27,9 +27,23 @@ from otp.ports import About, Clock, Work
 from otp.tasks import Tasks
 from storage import Reach, named
 from storage.migrations import Migration, load, pending
+from storage.postgres_ahead import (
+    CALLERS,
+    LOOK,
+    WRITE_GUESSES,
+    AheadTx,
+    Change,
+    Found,
+    NeedsTransactionError,
+    callers,
+    change_values,
+    look_values,
+    looked,
+)
 from storage.postgres_line import NOW, Line
 from storage.rows import CLOCK_FACT, Row
 from storage.statements import SqlTx
+from storage.together import Together
 
 T = TypeVar("T")
 
@@ -43,6 +57,11 @@ CONNECTS_AT_ONCE: Final = 2
 """After a failover the pool of each replica fills slowly, not all at once."""
 DUPLICATES: Final = 3
 """How often a transaction that found its row made by another meanwhile begins again."""
+TIME_HOLDS_S: Final = 1.0
+"""Two clocks that were compared don't part in so short a time by anything that counts; each lock tells the time anew."""
+LOOKS_AT_ONCE: Final = 2
+WRITES_AT_ONCE: Final = 2
+"""How often many are asked for, or written, together at the same time: so many connections are used for it at most."""
 MIGRATION_LOCK: Final = 0x7461_7063_6F64_65
 MIGRATIONS: Final = Path(__file__).with_name("postgres_migrations")
 
@@ -161,6 +180,27 @@ def storable(value: Any) -> Any:
     return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
 
 
+class _LoneTx(PostgresReadTx):
+    """One statement, which is one consistent state by itself; whoever wants another one needs a transaction."""
+
+    def __init__(self, store: PostgresStore, now: int) -> None:
+        SqlTx.__init__(self, now)
+        self._store = store
+        self._asked = False
+
+    async def rows(self, sql: str, *values: Any) -> Sequence[Row]:
+        if self._asked or not sql.startswith("SELECT"):
+            raise NeedsTransactionError
+        self._asked = True
+        return await self._store.look(sql, *(storable(value) for value in values))
+
+    async def caller(self, key_hash: bytes) -> Caller | None:
+        if self._asked:
+            raise NeedsTransactionError
+        self._asked = True
+        return await self._store.callers.answer(key_hash)
+
+
 class _CommitUnknownError(Exception):
     """The commit was sent, and its answer did not come."""
 
@@ -179,13 +219,23 @@ class _Session(Connection):
 class PostgresStore:
     """See `otp.ports.Store`."""
 
-    def __init__(self, pool: Pool, line_url: str, clock: Clock, *, own_time: bool) -> None:
+    def __init__(
+        self, pool: Pool, line_url: str, clock: Clock, *, own_time: bool, alone: bool = True
+    ) -> None:
+        """`alone`: statements are prepared. Others are two messages, and between transactions a pooler changes servers."""
         self._pool = pool
+        self._alone = alone
         self._clock = clock
         self._own_time = own_time
+        self._ask_time_at = 0.0
         self._listeners: list[Callable[[Event], None]] = []
         self._tasks = Tasks(lambda _: None)  # who awaits a transaction is told of its failure
         self._line = Line(line_url, self._publish, own_time=own_time)
+        self.callers: Together[bytes, Caller | None] = Together(self._callers, self._tasks, LOOKS_AT_ONCE)
+        self._ahead: Together[About, Found] = Together(self._look_ahead, self._tasks, LOOKS_AT_ONCE)
+        self._changes: Together[Change, Sequence[str] | None] = Together(
+            self._write_changes, self._tasks, WRITES_AT_ONCE
+        )
 
     @classmethod
     async def open(cls, url: str, clock: Clock, reach: Reach, migrations: Path = MIGRATIONS) -> PostgresStore:
@@ -196,7 +246,7 @@ class PostgresStore:
             pool = await patiently(lambda: _open_pool(url, reach))
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StorageUnusable) as error:
             raise StorageUnusable(f"can't use the database {named(url)}: {in_one_line(error)}") from error
-        store = cls(pool, direct_url, clock, own_time=own_time)
+        store = cls(pool, direct_url, clock, own_time=own_time, alone=reach.statement_cache > 0)
         if own_time:
             clock.never_before(noted)
         store._line.begin()
@@ -205,16 +255,25 @@ class PostgresStore:
     @property
     def idle(self) -> bool:
         """Whether no transaction runs."""
-        return self._tasks.idle
+        return self._tasks.idle and self.callers.idle and self._ahead.idle and self._changes.idle
 
-    async def write(self, work: Work[T], about: About | None = None) -> T:  # nothing is read ahead
-        return await self._run(PostgresTx, work)
+    async def write(self, work: Work[T], about: About | None = None) -> T:
+        return await self._run(PostgresTx, work, about if self._alone else None)
 
     async def chore(self, work: Work[T]) -> T:
         return await self.write(work)  # which holds up nobody but those who want the same rows
 
-    async def read(self, work: Work[T]) -> T:
-        return await self._run(PostgresReadTx, work)
+    async def read(self, work: Work[T], about: About | None = None) -> T:
+        started = asyncio.get_running_loop().time()
+        if self._alone:
+            with suppress(NeedsTransactionError):
+                if about is None:
+                    return await work(_LoneTx(self, self._clock.now()))
+                tx = await self._over(about)
+                value = await work(tx)
+                if tx.change is None:
+                    return value
+        return await self._run(PostgresReadTx, work, started=started)
 
     async def caller(self, key_hash: bytes) -> Caller | None:
         return await self.read(lambda tx: tx.caller(key_hash))
@@ -231,16 +290,37 @@ class PostgresStore:
         except (TimeoutError, *_UNREACHED):
             self._pool.terminate()
 
-    async def _run(self, kind: type[PostgresTx], work: Work[T]) -> T:
+    async def _run(
+        self,
+        kind: type[PostgresTx],
+        work: Work[T],
+        about: About | None = None,
+        started: float | None = None,
+    ) -> T:
         """To its end, even if the caller goes away."""
-        running = self._tasks.start(self._until_done(kind, work))
+        begun = asyncio.get_running_loop().time() if started is None else started
+        running = self._tasks.start(
+            self._until_done(kind, work, begun)
+            if about is None
+            else self._perhaps_unlocked(work, about, begun)
+        )
         if running is None:
             raise RuntimeError("a store's tasks have no limit")
         return await asyncio.shield(running)
 
-    async def _until_done(self, kind: type[PostgresTx], work: Work[T]) -> T:
+    async def _perhaps_unlocked(self, work: Work[T], about: About, started: float) -> T:
+        """Without locks, if nobody comes between; else with them."""
+        try:
+            async with asyncio.timeout_at(started + DEADLINE_S):
+                return await self._unlocked(work, about)
+        except TimeoutError as error:
+            raise _unavailable() from error
+        except NeedsTransactionError:
+            return await self._until_done(PostgresTx, work, started)
+
+    async def _until_done(self, kind: type[PostgresTx], work: Work[T], started: float) -> T:
         loop = asyncio.get_running_loop()
-        started, tries, duplicates = loop.time(), 0, 0
+        tries = duplicates = 0
         while True:
             until = DEADLINE_S
             try:
@@ -266,6 +346,70 @@ class PostgresStore:
                 raise _unavailable() from cause
             await asyncio.sleep(wait)
 
+    async def _unlocked(self, work: Work[T], about: About) -> T:
+        """Two statements and no lock in between. Raises `NeedsTransactionError` when nothing was done."""
+        tx = await self._over(about)
+        value: T = await work(tx)
+        change = tx.change
+        if change is not None:
+            over = await self._changes.answer(change)
+            if over is None:
+                raise NeedsTransactionError
+            tx.tell_over(over)
+        self._publish(tx.events)
+        self._line.announce(tx.events)
+        return value
+
+    async def _over(self, about: About) -> AheadTx:
+        found = await self._ahead.answer(about)
+        return AheadTx(self._clock.now(), found)
+
+    async def _look_ahead(self, wanted: Sequence[About]) -> Mapping[About, Found]:
+        found = looked(wanted, await self.look(LOOK, *look_values(wanted)))
+        if self._own_time:
+            self._told_time(max(one.told_at for one in found.values()))
+        return found
+
+    async def _callers(self, hashes: Sequence[bytes]) -> Mapping[bytes, Caller | None]:
+        return callers(await self.look(CALLERS, hashes, self._clock.now()), hashes)
+
+    async def _write_changes(self, changes: Sequence[Change]) -> Mapping[Change, Sequence[str] | None]:
+        """For each the messages that are over by it; None when something came between, and it was not written."""
+        values = change_values(changes, self._clock.now(), own_time=self._own_time)
+        done: dict[Change, Sequence[str] | None] = dict.fromkeys(changes)
+        try:
+            for row in await self._statement(DEADLINE_S, WRITE_GUESSES, *values):
+                done[changes[row["nth"] - 1]] = row["messages_over"]
+        except (*_BEGIN_AGAIN, asyncpg.ReadOnlySQLTransactionError, NeedsTransactionError):
+            return done
+        except (*_BROKEN, asyncpg.PostgresError) as error:
+            raise _unavailable() from error
+        return done
+
+    async def look(self, sql: str, *values: Any) -> Sequence[Row]:
+        """One statement that changes nothing. Raises `NeedsTransactionError` whatever goes wrong: a transaction tells."""
+        try:
+            return await self._statement(UNREACHED_S, sql, *values)
+        except (*_BROKEN, asyncpg.PostgresError) as error:
+            raise NeedsTransactionError from error
+
+    async def _statement(self, seconds: float, sql: str, *values: Any) -> Sequence[Row]:
+        """One statement, a transaction by itself. Raises `NeedsTransactionError` when it was certainly not begun."""
+        async with asyncio.timeout(seconds):
+            try:
+                taken = await self._pool.acquire()
+            except (*_UNREACHED, asyncpg.PostgresError) as error:
+                raise NeedsTransactionError from error
+            connection = cast(Connection, taken)
+            try:
+                return cast(Sequence[Row], await connection.fetch(sql, *values))
+            except BaseException as error:
+                await _leave(connection, error)
+                raise
+            finally:
+                with suppress(*_UNREACHED):
+                    await self._pool.release(taken)
+
     async def _once(self, kind: type[PostgresTx], work: Work[T]) -> T:
         """One transaction from begin to commit. Raises `_CommitUnknownError` when nobody knows whether it was made."""
         taken = await self._pool.acquire()
@@ -290,9 +434,13 @@ class PostgresStore:
         return value
 
     async def _time(self, connection: Connection) -> int:
-        if self._own_time:
-            self._clock.never_before(await connection.fetchval(f"SELECT {NOW}"))
+        if self._own_time and asyncio.get_running_loop().time() >= self._ask_time_at:
+            self._told_time(await connection.fetchval(f"SELECT {NOW}"))
         return self._clock.now()
+
+    def _told_time(self, at: int) -> None:
+        self._clock.never_before(at)
+        self._ask_time_at = asyncio.get_running_loop().time() + TIME_HOLDS_S
 
     def _publish(self, events: Sequence[Event]) -> None:
         for event in events:

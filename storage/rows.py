@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from otp.model import (
+    Caller,
     Cause,
     Channel,
     Code,
@@ -55,6 +56,11 @@ def project(row: Row) -> Project:
     """A project."""
     texts = json.loads(row["texts"]) if row["texts"] else {}
     return Project(row["id"], row["name"], row["description"], bool(row["enabled"]), row["site_url"], texts)
+
+
+def caller(row: Row) -> Caller:
+    """Who a key belongs to."""
+    return Caller(project(row), Mode(row["mode"]))
 
 
 def texts_text(project: Project) -> str | None:

@@ -140,7 +140,7 @@ class SqliteStore:
     async def chore(self, work: Work[T]) -> T:
         return await self._ask(work, writes=True, chore=True)
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, work: Work[T], about: About | None = None) -> T:  # nothing to read ahead
         if self._away is not None or self._connection.lost:
             return await self._ask(work, writes=False)
         try:

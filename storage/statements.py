@@ -50,6 +50,10 @@ from storage.rows import CODE, DELIVERY, JOB, PROJECT, REQUEST, SUBSCRIBER, Row
 
 _JOBS_AT_ONCE = 200
 UNDER_WAY = "state IN ('claimed', 'attempting')"
+CALLER = (
+    f"SELECT {PROJECT}, mode FROM api_keys k JOIN projects p ON p.id = k.project_id "
+    "WHERE k.hash = {hash} AND p.deleted = 0 AND (k.ends_at IS NULL OR k.ends_at > {now})"
+)
 
 
 class SqlTx(ABC):
@@ -94,13 +98,8 @@ class SqlTx(ABC):
     # ------------------------------------------------------------- projects
 
     async def caller(self, key_hash: bytes) -> Caller | None:
-        row = await self._one(
-            f"SELECT {PROJECT}, mode FROM api_keys k JOIN projects p ON p.id = k.project_id "
-            "WHERE k.hash = $1 AND p.deleted = 0 AND (k.ends_at IS NULL OR k.ends_at > $2)",
-            key_hash,
-            self.now,
-        )
-        return Caller(rows.project(row), Mode(row["mode"])) if row else None
+        row = await self._one(CALLER.format(hash="$1", now="$2"), key_hash, self.now)
+        return rows.caller(row) if row else None
 
     async def project(self, project_id: str) -> Project | None:
         row = await self._one(

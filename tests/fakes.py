@@ -122,8 +122,8 @@ class FailingStore:
     def listen(self, listener: Callable[[Event], None]) -> None:
         self._store.listen(listener)
 
-    async def read(self, work: Work[T]) -> T:
-        return await self._store.read(work)
+    async def read(self, work: Work[T], about: About | None = None) -> T:
+        return await self._store.read(work, about)
 
     async def close(self) -> None:
         await self._store.close()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 Fate = Literal["pass", "hold", "refuse"]
 COMMIT = b"COMMIT\0"
+COMMITS_ALONE = re.compile(rb"P.{4}([^\0]+)\0SELECT [^\0]* FROM write_guesses\(", re.DOTALL)
+"""A statement is prepared, under this name, that is a transaction by itself."""
 
 
 class PgWire:
@@ -27,6 +30,7 @@ class PgWire:
         self.fate: Fate = "pass"
         self.lose_commits: Literal["no", "before", "after"] = "no"
         """The next commit is cut off before the server hears of it, or after it did and before its answer."""
+        self._committing: set[bytes] = set()
         self.connections = 0
         """How often somebody connected."""
         self._flows = asyncio.Event()
@@ -95,7 +99,10 @@ class PgWire:
     async def _up(self, reader: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(65536):
             await self._flows.wait()
-            if COMMIT in chunk and self.lose_commits != "no":
+            self._committing |= {b"\0" + name + b"\0" for name in COMMITS_ALONE.findall(chunk)}
+            # It is prepared with one message and run with another one, which says its name again.
+            runs = any(name in chunk for name in self._committing) and not COMMITS_ALONE.search(chunk)
+            if (COMMIT in chunk or runs) and self.lose_commits != "no":
                 when, self.lose_commits = self.lose_commits, "no"
                 if when == "after":
                     self._deaf = True

@@ -30,6 +30,7 @@ from otp.model import Channel, DeliveryState, Ending, Refusal, RequestStatus
 from otp.policy import Policy
 from otp.ports import NotSent, Refused, Store, Tx, Unknown
 from otp.service import OtpService, Reason, Verdict
+from storage.postgres_ahead import AheadTx
 from storage.sqlite_tx import SqliteTx
 from storage.statements import SqlTx
 from tests.fakes import FakeClock, FakeMessenger
@@ -115,7 +116,7 @@ async def test_who_does_not_consume_the_code_is_not_verified(
 ) -> None:
     """Right, but another one took the code after this attempt was counted."""
     sub = await world.subscribe()
-    for kind in (SqlTx, SqliteTx):
+    for kind in (SqlTx, SqliteTx, AheadTx):
         count = kind.count_attempt
 
         async def overtaken(tx: Any, code_id: str, count: Callable[..., Any] = count) -> Any:

@@ -41,12 +41,12 @@ class Dark:
         self._store = store
         self.times = self.reads = 0
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, work: Work[T], about: About | None = None) -> T:
         self.reads += 1
         if self.times:
             self.times -= 1
             raise StorageUnavailable("dark")
-        return await self._store.read(work)
+        return await self._store.read(work, about)
 
     async def caller(self, key_hash: bytes) -> Caller | None:
         return await self._store.caller(key_hash)
