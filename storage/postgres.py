@@ -22,7 +22,7 @@ import asyncpg
 
 from otp.errors import StorageUnavailable, StorageUnusable
 from otp.events import Event
-from otp.model import Caller, Person
+from otp.model import Caller, Person, Project
 from otp.ports import About, Clock, Work
 from otp.tasks import Tasks
 from storage import Reach, named
@@ -115,6 +115,7 @@ class PostgresTx(SqlTx):
 
     def __init__(self, connection: Connection, clock: Clock, now: int, *, own_time: bool) -> None:
         super().__init__(now)
+        self._kept: dict[str, Project] = {}
         self._connection = connection
         self._clock = clock
         self._own_time = own_time
@@ -138,7 +139,14 @@ class PostgresTx(SqlTx):
             "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"person {person.address}"
         )
 
+    async def project(self, project_id: str) -> Project | None:
+        found = self._kept.get(project_id)  # which nobody can have changed since it was kept from changing
+        if found is None and (found := await super().project(project_id)) is not None:
+            self._kept[project_id] = found
+        return found
+
     async def _lock_project(self, project_id: str) -> None:
+        self._kept.pop(project_id, None)  # it is about to be changed, here
         await self._connection.fetch(_QUEUE.format("", "$1"), project_id)
         await super()._lock_project(project_id)
 
@@ -185,6 +193,7 @@ class _LoneTx(PostgresReadTx):
 
     def __init__(self, store: PostgresStore, now: int) -> None:
         SqlTx.__init__(self, now)
+        self._kept = {}
         self._store = store
         self._asked = False
 

@@ -121,6 +121,22 @@ async def test_a_read_of_more_than_one_statement_is_one_consistent_state(
     assert [sql.split()[0] for sql in said] == ["SELECT", "BEGIN", "SELECT", "SELECT", "COMMIT"]
 
 
+async def test_a_project_is_looked_up_once_in_a_transaction_that_does_not_change_it(
+    world: World, said: list[str]
+) -> None:
+    """It is kept from changing from the first look on."""
+    project = world.caller.project
+    said.clear()
+
+    async def work(tx: Tx) -> list[bool]:
+        seen = [await tx.project(project.id), await tx.project(project.id)]
+        assert len(said) == 2  # and BEGIN
+        await tx.save_project(replace(project, enabled=False))
+        return [one.enabled for one in (*seen, await tx.project(project.id)) if one is not None]
+
+    assert await world.store.write(work) == [True, True, False]
+
+
 async def test_a_read_that_would_change_something_is_refused(world: World) -> None:
     """By the database, whatever it was said to be about."""
     sub = await world.subscribe()
