@@ -32,13 +32,13 @@ class Within:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
 
-    async def write(self, work: Work[T], _about: About | None = None) -> T:
+    async def write(self, work: Work[T], about: About | None = None) -> T:
         return await work(self._tx)
 
     async def chore(self, work: Work[T]) -> T:
         return await work(self._tx)
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, work: Work[T], about: About | None = None) -> T:
         return await work(self._tx)
 
     async def caller(self, key_hash: bytes) -> Caller | None:
