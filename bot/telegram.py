@@ -8,6 +8,10 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final, cast
 
+import bot.light_aiogram  # noqa: F401  # before all other imports of aiogram
+
+# isort: split
+
 from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
