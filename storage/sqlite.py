@@ -32,6 +32,7 @@ from storage.sqlite_file import (
     in_one_line,
     prepare,
 )
+from storage.sqlite_log import LogKeeper
 from storage.sqlite_tx import Ahead, Known, SqliteTx
 
 T = TypeVar("T")
@@ -44,6 +45,8 @@ SLOW_COMMIT_MS: Final = 1.0
 """Where commits take longer than this on average, the loop does not wait for them."""
 MEAN_OF: Final = 16
 """Commits that the average remembers, about."""
+CHORE: Final = 20
+"""Operations that leave as much in the log as a chore, about."""
 OURS: Final = (sqlite3.IntegrityError, sqlite3.ProgrammingError)
 """Errors that are bugs of ours, not the disk's faults."""
 WRITE: Final = "BEGIN IMMEDIATE"
@@ -92,10 +95,13 @@ class SqliteStore:
     for another program that holds the file, and the commits of a slow disk. The connection has one user at a time.
     """
 
-    def __init__(self, connection: FileConnection, files: Files, clock: Clock) -> None:
+    holds_up = True
+
+    def __init__(self, connection: FileConnection, files: Files, clock: Clock, log: LogKeeper) -> None:
         self._connection = connection
         self._files = files
         self._clock = clock
+        self._log = log
         self._listeners: list[Callable[[Event], None]] = []
         self._loop = asyncio.get_running_loop()
         self._clock_noted = 0
@@ -129,7 +135,7 @@ class SqliteStore:
                 raise
         except (sqlite3.Error, OSError, StorageUnusable) as error:
             raise StorageUnusable(f"can't use the database {path}: {in_one_line(error)}") from error
-        store = cls(connection, Files(path), clock)
+        store = cls(connection, Files(path), clock, LogKeeper(path))
         if noted is not None:
             clock.never_before(noted)
         return store
@@ -165,6 +171,7 @@ class SqliteStore:
     async def close(self) -> None:
         while not self.idle:
             await (self._away or asyncio.sleep(0))
+        await self._log.close()
         await self._connection.close()
         await self._connection.ended()
 
@@ -247,6 +254,7 @@ class SqliteStore:
                     member.context.run(listener, event)
         for member in batch:
             member.tell()
+        self._log.committed(sum(CHORE if one.chore else one.writes for one in batch))
         self._call(0)
 
     # ---------------------------------------------------------------- one transaction
@@ -332,6 +340,7 @@ class SqliteStore:
         except sqlite3.Error:
             self._connection.give_up()
             self._files.forget()
+            self._log.forget()
 
 
 def _operate(member: _Member, tx: SqliteTx) -> None:

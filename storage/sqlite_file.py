@@ -14,6 +14,7 @@ import aiosqlite
 from otp.errors import StorageUnavailable, StorageUnusable
 from storage.migrations import Migration, pending
 from storage.rows import CLOCK_FACT
+from storage.sqlite_log import LONGEST
 
 T = TypeVar("T")
 
@@ -132,6 +133,7 @@ def connect(path: str) -> sqlite3.Connection:
     for pragma in (
         "journal_mode = WAL",
         "synchronous = FULL",
+        f"wal_autocheckpoint = {LONGEST}",
         "foreign_keys = ON",
         "trusted_schema = OFF",
         "cell_size_check = ON",
