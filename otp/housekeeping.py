@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from time import perf_counter
+from typing import Any, Final
 
 from otp.courier import Courier
 from otp.delivery import Rules, finish, note_message
@@ -24,39 +27,92 @@ from otp.policy import SECOND_MS
 from otp.ports import Clock, Store, Tx
 
 BATCH: Final = 500
-"""Rows of a kind that one transaction ends or removes: nobody waits long behind it."""
+"""Rows of a kind that one transaction ends or removes at most."""
+FIRST_BATCH: Final = 32
+"""As many to begin with where all others wait meanwhile: how long it takes is not known yet."""
+HOLD_S: Final = 0.001
+"""How long all others may wait for a batch: as they do for each other. It is in one commit with what they want."""
+GROWTH: Final = 2
+"""Of a batch after one that was quick: it may have been luck."""
+LONG_REST: Final = 99
+"""Times as long as a batch took until the next one: then it is not among the slowest hundredth of what others wait for."""
+SHORT_REST: Final = 9
+"""The same, where there has been more to do for long: it must not become ever more."""
+PATIENCE: Final = 50
+"""Batches after which the rests are a little shorter, while there is more to do."""
+IN_A_ROW: Final = 50
+"""Batches under one lease of the job."""
 BEING_SENT_MS: Final = 30 * SECOND_MS
 """After this a message has its messenger's id, or will never have one."""
 SWEEP_MS: Final = 5 * SECOND_MS
 MORE_MS: Final = 100
-"""Between two batches when there is more to do."""
+"""Until the job comes again when there is more to do."""
+
+Some = Callable[[Tx, int], Coroutine[Any, Any, int]]
+"""Does something to so many rows of each kind, at most; how many there were. With fewer, nothing is left."""
+
+
+class Batches:
+    """Does much little by little: where all wait while it works, in batches that take a moment, with rests between them."""
+
+    def __init__(self, store: Store, clock: Clock, seconds: Callable[[], float] = perf_counter) -> None:
+        """`seconds` tells how long something took."""
+        self._store = store
+        self._clock = clock
+        self._seconds = seconds
+        self.rows = FIRST_BATCH if store.holds_up else BATCH
+        self._batches = 0
+        """Since nothing was left."""
+
+    async def run(self, some: Some) -> bool:
+        """Some batches; whether there is more to do."""
+        for _ in range(IN_A_ROW if self._store.holds_up else 1):
+            rows = self.rows
+            done, took = await self._store.write(partial(self._timed, some, rows))
+            if self._store.holds_up:
+                self.rows = max(1, min(BATCH, rows * GROWTH, round(rows * HOLD_S / max(took, 1e-6))))
+            if done < rows:
+                self._batches = 0
+                return False
+            self._batches += 1
+            if self._store.holds_up:
+                await self._clock.sleep(took * max(SHORT_REST, LONG_REST - self._batches // PATIENCE))
+        return True
+
+    async def _timed(self, some: Some, rows: int, tx: Tx) -> tuple[int, float]:
+        began = self._seconds()
+        done = await some(tx, rows)
+        return done, self._seconds() - began
 
 
 def sweep(store: Store, clock: Clock, courier: Courier) -> Handler:
     """The job that does what time asks for."""
+    ends, removals = Batches(store, clock), Batches(store, clock)
 
     async def once(_job: Job) -> int | None:
         await courier.recover()
-        expired = await store.chore(expire_requests)
-        removed = await store.chore(purge)
-        return clock.now() + (MORE_MS if max(expired, removed) >= BATCH else SWEEP_MS)
+        more = [await ends.run(expire_requests), await removals.run(purge)]
+        return clock.now() + (MORE_MS if any(more) else SWEEP_MS)
 
     return once
 
 
 def erase_project(store: Store, clock: Clock) -> Handler:
     """The job that goes on where a deletion was cut short."""
+    batches = Batches(store, clock)
 
     async def once(job: Job) -> int | None:
-        more = await store.chore(lambda tx: tx.erase_project(job.subject, BATCH))
-        return clock.now() + MORE_MS if more else None
+        async def some(tx: Tx, rows: int) -> int:
+            return rows if await tx.erase_project(job.subject, rows) else 0
+
+        return clock.now() + MORE_MS if await batches.run(some) else None
 
     return once
 
 
-async def expire_requests(tx: Tx) -> int:
+async def expire_requests(tx: Tx, rows: int = BATCH) -> int:
     """Write down that requests ran out; how many. Readers know it without this."""
-    overdue = await tx.overdue_requests(BATCH)
+    overdue = await tx.overdue_requests(rows)
     for request in overdue:
         # A claim may have been committed while the request was looked for: now it is locked.
         flight = under_way(await tx.request_deliveries(request.id))
@@ -65,9 +121,9 @@ async def expire_requests(tx: Tx) -> int:
     return len(overdue)
 
 
-async def purge(tx: Tx) -> int:
+async def purge(tx: Tx, rows: int = BATCH) -> int:
     """Remove what is over; how much."""
-    return await tx.purge(BATCH)
+    return await tx.purge(rows)
 
 
 @dataclass(frozen=True, slots=True)

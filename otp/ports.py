@@ -472,6 +472,9 @@ class Store(Protocol):
     `StorageUnavailable`: the change was not made, or (a failed commit) nobody knows.
     """
 
+    holds_up: bool
+    """Whether all others wait while one operation runs."""
+
     async def write(self, work: Work[T], about: About | None = None) -> T:
         """Run an operation, alone among writers, and commit it to disk before returning. `about` may make it cheaper."""
         ...

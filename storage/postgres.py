@@ -112,6 +112,7 @@ class PostgresTx(SqlTx):
     LOCKED = "FOR UPDATE"
     SHARED = f"AND {_QUEUE.format('_shared', '$1')} IS NOT NULL FOR KEY SHARE"
     SKIP_LOCKED = "FOR UPDATE SKIP LOCKED"
+    IN_ORDER = "id"
 
     def __init__(self, connection: Connection, clock: Clock, now: int, *, own_time: bool) -> None:
         super().__init__(now)
@@ -227,6 +228,8 @@ class _Session(Connection):
 
 class PostgresStore:
     """See `otp.ports.Store`."""
+
+    holds_up = False
 
     def __init__(
         self, pool: Pool, line_url: str, clock: Clock, *, own_time: bool, alone: bool = True

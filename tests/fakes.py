@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from otp.errors import StorageUnavailable
 from otp.events import ChangesMissed, Event
@@ -48,6 +48,15 @@ class FakeClock:
             future = heapq.heappop(self._sleepers)[2]
             if not future.done():
                 future.set_result(None)
+
+    async def through(self, doing: Coroutine[Any, Any, T]) -> T:
+        """Have something done that sleeps now and then: time goes on as far as it sleeps."""
+        task = asyncio.ensure_future(doing)
+        while not task.done():
+            if self._sleepers:
+                self.advance(ms=max(0, self._sleepers[0][0] - self._now))
+            await asyncio.sleep(0)
+        return task.result()
 
     async def sleep(self, seconds: float) -> None:
         future = asyncio.get_running_loop().create_future()
@@ -117,6 +126,7 @@ class FailingStore:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.holds_up = store.holds_up
         self.times = 0
 
     def listen(self, listener: Callable[[Event], None]) -> None:

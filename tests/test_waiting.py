@@ -39,6 +39,7 @@ class Dark:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.holds_up = store.holds_up
         self.times = self.reads = 0
 
     async def read(self, work: Work[T], about: About | None = None) -> T:
