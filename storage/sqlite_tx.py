@@ -135,6 +135,7 @@ class SqliteTx(SqlTx):
     LOCKED = ""
     SHARED = ""
     SKIP_LOCKED = ""
+    IN_ORDER = "rowid"
 
     def __init__(
         self,

@@ -65,6 +65,8 @@ class SqlTx(ABC):
     """The same, beside others who only want the rows to stay as they are."""
     SKIP_LOCKED: ClassVar[str]
     """As `LOCKED`, passing over rows that others hold."""
+    IN_ORDER: ClassVar[str]
+    """What the index of a project's requests is ordered by."""
 
     def __init__(self, now: int) -> None:
         self.now = now
@@ -143,7 +145,8 @@ class SqlTx(ABC):
         await self._lock_project(project_id)  # one after the other: a batch that found little is the last one
         if not await self._did("SELECT 1 AS yes FROM projects WHERE id = $1 AND deleted = 1", project_id):
             return False
-        gone = [len(await self.rows(f"{sql} RETURNING 1", project_id, limit)) for sql in _OF_PROJECT]
+        wanted = [sql.format(order=self.IN_ORDER) for sql in _OF_PROJECT]
+        gone = [len(await self.rows(f"{sql} RETURNING 1", project_id, limit)) for sql in wanted]
         if max(gone) >= limit:
             return True
         await self.rows("DELETE FROM projects WHERE id = $1", project_id)
@@ -804,14 +807,14 @@ class SqlTx(ABC):
         )
 
 
-def _some(table: str) -> str:
+def _some(table: str, order: str = "id") -> str:
     """The first rows of a table that belong to a project."""
-    return f"(SELECT id FROM {table} WHERE project_id = $1 ORDER BY id LIMIT $2)"
+    return f"(SELECT id FROM {table} WHERE project_id = $1 ORDER BY {order} LIMIT $2)"
 
 
 _OF_PROJECT = (
-    f"DELETE FROM messages WHERE request_id IN {_some('requests')}",
-    f"DELETE FROM requests WHERE id IN {_some('requests')}",
+    f"DELETE FROM messages WHERE request_id IN {_some('requests', '{order}')}",
+    f"DELETE FROM requests WHERE id IN {_some('requests', '{order}')}",
     f"DELETE FROM messages WHERE subscriber_id IN {_some('subscribers')}",
     f"DELETE FROM deliveries WHERE subscriber_id IN {_some('subscribers')}",
     f"DELETE FROM codes WHERE subscriber_id IN {_some('subscribers')}",
