@@ -15,12 +15,12 @@ _names: dict[str, Any] = {}
 _build = BaseModel.__dict__["model_rebuild"].__func__
 
 
-def _note(_model: type[BaseModel], *, _types_namespace: dict[str, Any] | None = None, **_: Any) -> None:
+def _note(_model: type[BaseModel], /, *, _types_namespace: dict[str, Any] | None = None, **_: Any) -> None:
     """Stands in for `model_rebuild` while aiogram is imported."""
     _names.update(_types_namespace or {})
 
 
-def _build_with_names(model: type[BaseModel], **how: Any) -> bool | None:
+def _build_with_names(model: type[BaseModel], /, **how: Any) -> bool | None:
     """Stands in for `model_rebuild` from then on: pydantic calls it where a model is first used."""
     built: bool | None = _build(model, **{"_types_namespace": _names, **how})
     return built
