@@ -3,6 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 ROUNDS ?= 200
+FOLDER ?= $(if $(TMPDIR),$(TMPDIR),/tmp)
 
 PY := .venv/bin/python
 STAMP := .venv/.stamp
@@ -14,7 +15,7 @@ COMPILE := $(PY) -m uv pip compile -q --universal -p 3.11 --only-binary :all: --
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-slow test-browser torture lint fmt docs lock clean remake
+.PHONY: help run test test-slow test-browser torture bench lint fmt docs lock clean remake
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +58,13 @@ lint: $(STAMP)-run $(STAMP)-test $(STAMP)-browser $(STAMP)-lint ## style, types,
 	$(PY) -m deptry --no-ansi .
 	$(PY) -m vulture
 
+# Half an hour, a quiet machine, 8 GB on the disk that is meant (FOLDER), and redis-server where it is to be compared.
+bench: $(STAMP)-run $(STAMP)-test $(STAMP)-bench ## measure, and draw docs/performance/*.svg (FOLDER: on the disk that is meant)
+	$(PY) -m bench.hot --folder $(FOLDER) --callers 1,4,16,64,256 --rivals --save hot
+	for subscribers in 1000 10000 100000 1000000; do $(PY) -m bench.size --folder $(FOLDER) --subscribers $$subscribers || exit 1; done
+	$(PY) -m bench.idle --folder $(FOLDER)
+	$(PY) -m bench.plots
+
 fmt: $(STAMP)-lint ## format, and repair what can be repaired
 	$(PY) -m ruff check --fix-only .
 	$(PY) -m ruff format .
@@ -69,6 +77,7 @@ lock: $(STAMP)-uv ## make requirements/*.txt again from pyproject.toml (ARGS=--u
 	$(COMPILE) $(ARGS) --group test -c requirements/run.txt -o requirements/test.txt
 	$(COMPILE) $(ARGS) --group lint -c requirements/run.txt -c requirements/test.txt -o requirements/lint.txt
 	$(COMPILE) $(ARGS) --group browser -c requirements/run.txt -c requirements/test.txt -c requirements/lint.txt -o requirements/browser.txt
+	$(COMPILE) $(ARGS) --group bench -c requirements/run.txt -c requirements/test.txt -c requirements/lint.txt -c requirements/browser.txt -o requirements/bench.txt
 
 clean: ## remove .venv and all caches; data/ and .env stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
@@ -91,7 +100,7 @@ $(STAMP)-venv: $(shell $(PY) -c '' 2>/dev/null || echo remake)
 
 remake:
 
-$(STAMP)-run $(STAMP)-test $(STAMP)-lint $(STAMP)-browser: $(STAMP)-%: requirements/%.txt $(STAMP)-venv
+$(STAMP)-run $(STAMP)-test $(STAMP)-lint $(STAMP)-browser $(STAMP)-bench: $(STAMP)-%: requirements/%.txt $(STAMP)-venv
 	@echo "Installing requirements/$*.txt"
 	@$(HASHED) -r requirements/$*.txt
 	@touch $@

@@ -1,9 +1,11 @@
 """`verify`, each a durable write of a code of its own, and `status`, against a handler that does nothing, in one run.
 
-    python -m bench.hot [--folder FOLDER] [--seconds 2] [--rounds 5] [--callers 1,16,64,256] [--log info]
+    python -m bench.hot [--folder FOLDER] [--seconds 2] [--rounds 5] [--callers 1,16,64,256] [--log info] [--rivals]
 
 One process over SQLite as it is served by default, and this load in another process. Rounds are interleaved and each
-figure is the median of its rounds. `--folder` should lie on the disk that is meant: the price of a commit is its fsync.
+figure is the median of its rounds. `--rivals` measures what people would take instead (`bench/rivals`) in the same run;
+`--save NAME` keeps the figures in bench/results. `--folder` should lie on the disk that is meant: the price of a commit
+is its fsync.
 """
 
 from __future__ import annotations
@@ -19,14 +21,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, sleep
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 
 from bench.load import Figures, median, raw, run
+from bench.results import save
 from config.clock import SystemClock, SystemRandomness
 from otp.codes import KeyRing
 from otp.model import Channel, Code, CodeTerms, Mode, Person, Subscriber
@@ -38,6 +42,8 @@ from tests.process import ROOT, free_port
 KEY: Final = "a-key-of-the-bench-" + "k" * 20
 TERMS: Final = CodeTerms("login", 30, 5, 6)
 AT_ONCE: Final = 2_000
+MOST: Final = 7_000
+"""Calls of `verify` a second for which there are codes."""
 
 
 async def fill(database: Path, many: int) -> tuple[str, list[bytes]]:
@@ -115,9 +121,42 @@ def bare_commit(folder: Path) -> float:
     return statistics.median(times) * 1000
 
 
-async def measure(folder: Path, seconds: float, rounds: int, callers: list[int], log: str) -> None:
-    """Print a table."""
-    most = int(seconds * rounds * len(callers) * 7_000)
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A call that is measured: where, who works for it, the calls, what is in each answer, and what it is compared with."""
+
+    port: int
+    pids: tuple[int, ...]
+    calls: Iterator[bytes]
+    wanted: bytes
+    base: str | None = "no-op POST"
+
+
+async def kinds_of(
+    port: int, server: int, idle: int, nothing: int, api_key: str, verifies: list[bytes]
+) -> dict[str, Kind]:
+    """What is measured of the service, and what it is compared with."""
+    headers = {"Authorization": f"Bearer {api_key}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as http,
+        http.post(f"http://127.0.0.1:{port}/v1/otp/request") as answer,
+    ):
+        path = f"/v1/otp/request/{(await answer.json())['request_id']}/status"
+    body = verifies[0].partition(b"\r\n\r\n")[2]
+    no_op, look = raw("POST", "/verify", body, headers), raw("GET", "/status", b"", headers)
+    return {
+        "no-op POST": Kind(idle, (nothing,), again(no_op), b"true", None),
+        "verify": Kind(port, (server,), iter(verifies), b"true"),
+        "no-op GET": Kind(idle, (nothing,), again(look), b"true", None),
+        "status": Kind(port, (server,), again(raw("GET", path, b"", headers)), b"pending", "no-op GET"),
+    }
+
+
+async def measure(
+    folder: Path, seconds: float, rounds: int, callers: list[int], log: str, *, with_rivals: bool
+) -> dict[str, Any]:
+    """Print a table; all figures, by callers and kind of call."""
+    most = int(seconds * rounds * len(callers) * MOST)
     api_key, verifies = await fill(folder / "hot.db", most)
     port, idle = free_port(), free_port()
     settings = {
@@ -128,48 +167,57 @@ async def measure(folder: Path, seconds: float, rounds: int, callers: list[int],
         "MAX_BOT_TOKEN": "bench-" + "x" * 40,
         "MAX_API_URL": "http://127.0.0.1:9",
         "MAX_BOT_USERNAME": "id1_bot",
-        "REQUESTS_PER_MINUTE": "1000000",
-        "STATUS_READS_PER_MINUTE": "1000000",
+        "REQUESTS_PER_MINUTE": "100000000",
+        "STATUS_READS_PER_MINUTE": "100000000",
     }
-    headers = {"Authorization": f"Bearer {api_key}"}
-    with (
-        served("main.py", "serve", port=port, **settings) as server,
-        served("-m", "bench.noop", str(idle), port=idle) as nothing,
-    ):
-        async with (
-            aiohttp.ClientSession(headers=headers) as http,
-            http.post(f"http://127.0.0.1:{port}/v1/otp/request") as answer,
-        ):
-            path = f"/v1/otp/request/{(await answer.json())['request_id']}/status"
-        left = iter(verifies)
-        noop_body = verifies[0].partition(b"\r\n\r\n")[2]
-        kinds = {
-            "no-op POST": (idle, nothing, again(raw("POST", "/verify", noop_body, headers)), b"true"),
-            "verify": (port, server, left, b"true"),
-            "no-op GET": (idle, nothing, again(raw("GET", "/status", b"", headers)), b"true"),
-            "status": (port, server, again(raw("GET", path, b"", headers)), b"pending"),
-        }
-        print(f"bare durable update: {bare_commit(folder):.2f} ms")
+    with ExitStack() as stack:
+        server = stack.enter_context(served("main.py", "serve", port=port, **settings))
+        nothing = stack.enter_context(served("-m", "bench.noop", str(idle), port=idle))
+        kinds = await kinds_of(port, server, idle, nothing, api_key, verifies)
+        if with_rivals:
+            from bench.rivals.beside import rivals  # noqa: PLC0415  # it needs this module
+
+            for one in stack.enter_context(rivals(folder, seconds * rounds * len(callers))):
+                kinds[one.name] = Kind(one.port, one.pids, one.calls, b"true")
+        before = bare_commit(folder)
+        print(f"bare durable update: {before:.2f} ms", flush=True)
+        found: dict[str, dict[str, Figures]] = {}
         for count in callers:
-            found: dict[str, list[Figures]] = {kind: [] for kind in kinds}
+            taken: dict[str, list[Figures]] = {name: [] for name in kinds}
             for _ in range(rounds):
-                for kind, (where, pid, calls, wanted) in kinds.items():
-                    found[kind].append(
-                        await run(where, pid, calls, callers=count, seconds=seconds, wanted=wanted)
+                for name, kind in kinds.items():
+                    taken[name].append(
+                        await run(
+                            kind.port,
+                            kind.pids,
+                            kind.calls,
+                            callers=count,
+                            seconds=seconds,
+                            wanted=kind.wanted,
+                        )
                     )
-            shown = {kind: median(some) for kind, some in found.items()}
-            for kind, base in (("verify", "no-op POST"), ("status", "no-op GET")):
-                one, none = shown[kind], shown[base]
-                print(
-                    f"{count:4} callers: {kind:7} {one.rate:6.0f}/s, {one.rate / none.rate:.2f} of {none.rate:.0f}; "
-                    f"CPU {one.cpu_us:.0f} us, {one.cpu_us / none.cpu_us:.2f} of {none.cpu_us:.0f}; "
-                    f"p50 {one.p50_ms:.2f} ms ({none.p50_ms:.2f}), p99 {one.p99_ms:.2f} ms ({none.p99_ms:.2f})"
-                )
-        print(f"bare durable update: {bare_commit(folder):.2f} ms")
+            found[str(count)] = {name: median(some) for name, some in taken.items()}
+            _show(count, kinds, found[str(count)])
+        after = bare_commit(folder)
+        print(f"bare durable update: {after:.2f} ms")
+    return {"seconds": seconds, "rounds": rounds, "bare_commit_ms": [before, after], "callers": found}
+
+
+def _show(count: int, kinds: dict[str, Kind], found: dict[str, Figures]) -> None:
+    for name, kind in kinds.items():
+        if kind.base is None:
+            continue
+        one, none = found[name], found[kind.base]
+        print(
+            f"{count:4} callers: {name:28} {one.rate:6.0f}/s, {one.rate / none.rate:.2f} of {none.rate:.0f}; "
+            f"CPU {one.cpu_us:.0f} us, {one.cpu_us / none.cpu_us:.2f} of {none.cpu_us:.0f}; "
+            f"p50 {one.p50_ms:.2f} ms ({none.p50_ms:.2f}), p99 {one.p99_ms:.2f} ms ({none.p99_ms:.2f})",
+            flush=True,
+        )
 
 
 def again(call: bytes) -> Iterator[bytes]:
-    """The same one for ever."""
+    """For ever."""
     while True:
         yield call
 
@@ -181,10 +229,13 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--callers", default="1,16,64,256")
     parser.add_argument("--log", default="info")
+    parser.add_argument("--rivals", action="store_true")
+    parser.add_argument("--save")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.folder) as made:
-        asyncio.run(
-            measure(
-                Path(made), given.seconds, given.rounds, [int(n) for n in given.callers.split(",")], given.log
-            )
+        counts = [int(n) for n in given.callers.split(",")]
+        figures = asyncio.run(
+            measure(Path(made), given.seconds, given.rounds, counts, given.log, with_rivals=given.rivals)
         )
+    if given.save:
+        save(given.save, figures)

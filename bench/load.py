@@ -36,10 +36,13 @@ def raw(method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | 
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def cpu_seconds(pid: int) -> float:
-    """What a process has used so far, in user and kernel."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+def cpu_seconds(*pids: int) -> float:
+    """What processes have used so far, in user and kernel."""
+    used = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        used += int(fields[11]) + int(fields[12])
+    return used / TICKS
 
 
 class _Caller(asyncio.Protocol):
@@ -89,9 +92,16 @@ class _Caller(asyncio.Protocol):
 
 
 async def run(
-    port: int, pid: int, calls: Iterator[bytes], *, callers: int, seconds: float, wanted: bytes
+    port: int,
+    pids: int | tuple[int, ...],
+    calls: Iterator[bytes],
+    *,
+    callers: int,
+    seconds: float,
+    wanted: bytes,
 ) -> Figures:
-    """One round. Raises when an answer is not a 200 with `wanted` in it."""
+    """One round. Raises when an answer is not a 200 with `wanted` in it, and when nothing was called."""
+    workers = (pids,) if isinstance(pids, int) else pids
     times: list[float] = []
     loop = asyncio.get_running_loop()
     ends = [0.0]
@@ -103,7 +113,7 @@ async def run(
         )[1]
         for _ in range(callers)
     ]
-    before, began = cpu_seconds(pid), perf_counter()
+    before, began = cpu_seconds(*workers), perf_counter()
     ends[0] = began + seconds
     for one in made:
         one.call()
@@ -116,7 +126,9 @@ async def run(
 
     stay_awake()
     await done
-    took, used = perf_counter() - began, cpu_seconds(pid) - before
+    took, used = perf_counter() - began, cpu_seconds(*workers) - before
+    if not times:
+        raise RuntimeError("no calls were left")
     times.sort()
     return Figures(
         len(times) / took,
