@@ -104,7 +104,7 @@ def callers(data: dict[str, Any]) -> None:
     for axes, key, title in ((rate, "rate", "calls a second"), (slow, "p99_ms", "p99, milliseconds")):
         series = {kind: [data["callers"][str(n)][kind][key] for n in at] for kind in kinds}
         lines(axes, [float(n) for n in at], series, title, "callers at once")
-    figure.tight_layout(rect=(0, 0.17, 1, 1))
+    figure.tight_layout(rect=(0, 0.22, 1, 1))
     save("callers", figure, 2)
 
 
@@ -135,6 +135,8 @@ def sizes(found: list[dict[str, Any]]) -> None:
                 f"p99, times an empty database's: {people}, {what}",
                 "subscribers (and ten requests for each)",
             )
+            axes.set_yscale("linear")
+            axes.set_ylim(0, max(2.0, *(max(values) for values in series.values())) + 0.1)
             axes.axhline(1.5, color=GREY, linewidth=1, linestyle=":")
     figure.tight_layout(rect=(0, 0.08, 1, 1))
     save("size", figure, 5)

@@ -315,7 +315,7 @@ async def measure(folder: Path, given: argparse.Namespace) -> None:
         results["purging" if purging else "waiting"] = found
         if purging:
             print(f"rows purged: {oldest(large) - before} in {perf_counter() - began:.0f} s")
-    save(f"size-{given.subscribers}", results)
+        save(f"size-{given.subscribers}", results)
 
 
 if __name__ == "__main__":
