@@ -29,6 +29,8 @@ A refusal is an answer too: it is committed with what was done until then, which
 class Within:
     """A store whose operations are part of one transaction; for what awaits nothing else."""
 
+    holds_up = True
+
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
 
