@@ -71,6 +71,7 @@ KEY: dict[str, Any] = {
     "description": "The same key and body within 24 hours have one effect and the same answer",
     "schema": {"type": "string", "pattern": KEY_PATTERN},
 }
+"""As an extension too: programs that try every value of it would use one key for two bodies, which is refused (422)."""
 STATUS_PARAMETERS: list[dict[str, Any]] = [
     REQUEST_ID,
     {
@@ -119,6 +120,7 @@ def document(version: str) -> dict[str, Any]:
                 }
             },
             "headers": HEADERS,
+            "parameters": {HEADER: KEY},
             "schemas": schemas["$defs"],
         },
     }
@@ -149,11 +151,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "description": "With `Last-Event-ID`: that final status was seen already, nothing will follow",
             "headers": _headers("X-Request-Id", "Cache-Control", *RATE_FIELDS),
         }
-    else:
-        described["parameters"] = [
-            *([REQUEST_ID] if "{request_id}" in operation.path else []),
-            *([KEY] if operation.takes_key else []),
-        ]
+    elif "{request_id}" in operation.path:
+        described["parameters"] = [REQUEST_ID]
+    if operation.run is not None and operation.takes_key:
+        described["x-idempotency-key"] = {"$ref": f"#/components/parameters/{HEADER}"}
     if operation.body is not None:
         described["requestBody"] = {
             "required": not operation.body_optional,
