@@ -37,10 +37,12 @@ class Story:
         """A request."""
         return self.call("request", {"context": {"action": tag}, **terms}, 200, request_id=request_id)
 
-    def status(self, status: str, request_id: str = REQUEST, subscriber: str | None = None) -> Call:
+    def status(
+        self, status: str, request_id: str = REQUEST, subscriber: str | None = None, **beside: Any
+    ) -> Call:
         """A status that was read."""
         told = {"subscriber_id": subscriber, "channel": "telegram"} if subscriber else {}
-        return self.call("status", {"request_id": request_id}, 200, status=status, **told)
+        return self.call("status", {"request_id": request_id}, 200, status=status, **told, **beside)
 
     def act(self, verb: str, subject: str = REQUEST, person: str = ANN, *attempts: int | str) -> Act:
         """An act that was acknowledged."""
@@ -78,7 +80,9 @@ def begun() -> Story:
     story.act("open")
     story.act("yes")
     story.message("111111")
-    story.status("sent", subscriber=SUB)
+    story.status("sent", subscriber=SUB, sent_at="a")
+    story.status("sent", subscriber=SUB)  # so says a release that tells no times
+    story.status("sent", subscriber=SUB, sent_at="a", verified=True, verified_at="b")
     return story
 
 
@@ -166,6 +170,10 @@ def code_outlives_its_time(story: Story) -> None:
     story.send("Tone", "222222", ttl_minutes=1)
     story.at += 90_000
     story.verify("222222")
+
+
+def time_of_a_status_changes(story: Story) -> None:
+    story.status("sent", subscriber=SUB, sent_at="b")
 
 
 def final_status_changes(story: Story) -> None:
@@ -275,6 +283,7 @@ BREAKINGS: list[tuple[str, str, Callable[[Story], None]]] = [
     ("newest_code_only", "3", replaced_code_lives),
     ("dead_by_time", "8", code_outlives_its_time),
     ("final_stays", "4", final_status_changes),
+    ("final_stays", "4", time_of_a_status_changes),
     ("final_stays", "4", subscriber_of_a_request_changes),
     ("final_stays", "4", request_vanishes),
     ("subscription_stays", "4", consent_is_forgotten),
