@@ -240,6 +240,8 @@ class PostgresStore:
         self._clock = clock
         self._own_time = own_time
         self._ask_time_at = 0.0
+        self._asking = 0
+        """Statements under way that are transactions by themselves."""
         self._listeners: list[Callable[[Event], None]] = []
         self._tasks = Tasks(lambda _: None)  # who awaits a transaction is told of its failure
         self._line = Line(line_url, self._publish, own_time=own_time)
@@ -266,8 +268,14 @@ class PostgresStore:
 
     @property
     def idle(self) -> bool:
-        """Whether no transaction runs."""
-        return self._tasks.idle and self.callers.idle and self._ahead.idle and self._changes.idle
+        """Whether no statement runs, nor waits to be."""
+        return (
+            not self._asking
+            and self._tasks.idle
+            and self.callers.idle
+            and self._ahead.idle
+            and self._changes.idle
+        )
 
     async def write(self, work: Work[T], about: About | None = None) -> T:
         return await self._run(PostgresTx, work, about if self._alone else None)
@@ -407,6 +415,13 @@ class PostgresStore:
 
     async def _statement(self, seconds: float, sql: str, *values: Any) -> Sequence[Row]:
         """One statement, a transaction by itself. Raises `NeedsTransactionError` when it was certainly not begun."""
+        self._asking += 1
+        try:
+            return await self._asked(seconds, sql, *values)
+        finally:
+            self._asking -= 1
+
+    async def _asked(self, seconds: float, sql: str, *values: Any) -> Sequence[Row]:
         async with asyncio.timeout(seconds):
             try:
                 taken = await self._pool.acquire()
