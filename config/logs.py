@@ -27,6 +27,7 @@ from otp.breaker import BreakerState
 from otp.events import (
     CodeVerified,
     DeliverySettled,
+    EndpointChanged,
     SubscriberJoined,
     SubscriberLeft,
     SubscriberLocked,
@@ -279,5 +280,8 @@ def log_event(event: OtpEvent) -> None:
     elif isinstance(event, (SubscriberLocked, SubscriberUnlocked, SubscriberJoined, SubscriberLeft)):
         say = log.warning if isinstance(event, SubscriberLocked) else log.info
         say(name, project=event.subscriber.project_id, subscriber=event.subscriber.id)
+    elif isinstance(event, EndpointChanged):
+        say = {"ok": log.info, "failing": log.warning}.get(event.state, log.error)
+        say(name, project=event.project_id, webhook=event.endpoint_id, state=event.state, result=event.why)
     else:
         log.debug(name)

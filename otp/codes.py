@@ -69,9 +69,17 @@ class KeyRing:
         """Names of what may hold a code, under each key, the first one first: without the keys they tell nothing."""
         return tuple(_hexmac(key, "call/1", *parts) for key in self._keys.values())
 
+    def sealing_keys(self) -> dict[str, bytes]:
+        """Keys of 256 bits for secrets that must be stored, by their ids: the first one seals, all open."""
+        return {key_id: _sealing_key(key) for key_id, key in self._keys.items()}
+
     def webhook_secrets(self, channel: str, bot: str) -> list[str]:
         """Secrets for a webhook of this bot, 64 hexadecimal characters: the first is registered, all are accepted."""
         return [_hexmac(key, "webhook/1", channel, bot) for key in self._keys.values()]
+
+
+def _sealing_key(key: bytes) -> bytes:
+    return hmac.digest(key, b"tapcode/seal/1", sha256)
 
 
 def _derive(key: bytes, seed: CodeSeed) -> str:

@@ -380,7 +380,8 @@ async def _settle(
     offer = await _offer(tx, rules, settled)
     project = await tx.project(delivery.project_id)
     sub = sub or await tx.subscriber_by_id(delivery.subscriber_id)
-    tx.emit(DeliverySettled(settled, project, sub.language if sub else "", offer))
+    mode = sub.mode if sub else None
+    tx.emit(DeliverySettled(settled, project, sub.language if sub else "", offer, mode))
     return settled
 
 
@@ -427,7 +428,7 @@ async def finish(tx: Tx, request: Request, status: RequestStatus, subscriber_id:
     known = subscriber_id if status is RequestStatus.SENT else None
     if not await tx.finish(request.id, status, known):
         return False
-    tx.emit(RequestFinished(request.id, request.project_id, status))
+    tx.emit(RequestFinished(request.id, request.project_id, status, request))
     return True
 
 

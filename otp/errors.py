@@ -56,6 +56,30 @@ class RequestNotPending(OtpError):
     code = "request_not_pending"
 
 
+class WebhookNotFound(OtpError):
+    """Unknown, somebody else's, or deleted."""
+
+    code = "webhook_not_found"
+
+
+class EventNotFound(OtpError):
+    """Unknown, somebody else's, or over for too long."""
+
+    code = "event_not_found"
+
+
+class TooManyWebhooks(OtpError):
+    """The project has as many as it may."""
+
+    code = "too_many_webhooks"
+
+
+class WebhookDisabled(OtpError):
+    """It was switched off: it said it is gone, or failed for too long."""
+
+    code = "webhook_disabled"
+
+
 class ChannelUnavailable(OtpError):
     """That messenger is switched off here."""
 

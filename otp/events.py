@@ -13,6 +13,7 @@ from otp.model import (
     Cause,
     Channel,
     Delivery,
+    Mode,
     Parcel,
     Project,
     Request,
@@ -43,6 +44,8 @@ class RequestFinished:
     request_id: str
     project_id: str
     status: RequestStatus
+    request: Request | None = None
+    """As it was when it ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,15 @@ class RequestReported:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeReported:
+    """The person said of a code, or of the wrong ones that locked them, that it was not them."""
+
+    subscriber: Subscriber
+    purpose: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryClaimed:
     """A code message is to be sent now; `parcel` when its first attempt was begun together with the claim."""
 
@@ -85,6 +97,8 @@ class DeliverySettled:
     project: Project | None
     language: str
     offer: SentMessage | None
+    mode: Mode | None = None
+    """Of its subscriber; None when there is none any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +108,9 @@ class CodeVerified:
     subscriber_id: str
     project_id: str
     purpose: str
+    channel: Channel
+    mode: Mode
+    request_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +120,9 @@ class WrongCode:
     subscriber_id: str
     project_id: str
     purpose: str
+    channel: Channel
+    mode: Mode
+    request_id: str | None
     attempts_left: int
 
 
@@ -141,12 +161,31 @@ class SubscriberUnlocked:
     subscriber: Subscriber
 
 
+@dataclass(frozen=True, slots=True)
+class NoticesDue:
+    """Endpoints have something to be told."""
+
+    endpoint_ids: tuple[str, ...]
+    many: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointChanged:
+    """An endpoint began to fail, works again, or was switched off (`failing`, `ok`, `disabled`)."""
+
+    endpoint_id: str
+    project_id: str
+    state: str
+    why: str
+
+
 Event = (
     RequestCreated
     | RequestFinished
     | RequestTouched
     | ChangesMissed
     | RequestReported
+    | CodeReported
     | DeliveryClaimed
     | DeliverySettled
     | CodeVerified
@@ -156,6 +195,8 @@ Event = (
     | SubscriberLeft
     | SubscriberLocked
     | SubscriberUnlocked
+    | NoticesDue
+    | EndpointChanged
 )
 
 

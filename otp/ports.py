@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -32,6 +32,7 @@ from otp.model import (
     Subscriber,
     Told,
 )
+from otp.telling import Endpoint, Sealed, StoredNotice
 
 T = TypeVar("T")
 
@@ -104,6 +105,47 @@ class Messenger(Protocol):
 
     async def hand_over(self, parcel: Parcel, timeout_ms: int) -> Outcome:
         """Make exactly one attempt, within `timeout_ms`. Never raises for what the messenger or the network does."""
+        ...
+
+
+class Seals(Protocol):
+    """Keeps secrets that must be stored."""
+
+    def seal(self, secret: bytes, owner: str) -> Sealed:
+        """A secret as it can be stored, for nobody but `owner`."""
+        ...
+
+    def open(self, sealed: Sealed, owner: str) -> bytes | None:
+        """The secret again; None when its key is no longer listed, or it is not that owner's."""
+        ...
+
+    def is_current(self, sealed: Sealed) -> bool:
+        """Whether it is sealed under the key that seals now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of telling an endpoint something."""
+
+    status: int | None
+    """Its HTTP status, if it answered."""
+    why: str = ""
+    """Else what was in the way, in a word."""
+    retry_after_ms: int = 0
+    """How long it asked us to wait."""
+
+    @property
+    def told(self) -> str:
+        """In a word."""
+        return str(self.status) if self.status is not None else self.why
+
+
+class Post(Protocol):
+    """The way to endpoints."""
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """One attempt, soon over. Never raises for what the endpoint or the network does."""
         ...
 
 
@@ -420,6 +462,72 @@ class Tx(Protocol):
 
     async def free_call(self, claim_id: str, delivery_id: str) -> None:
         """Give a key back that was claimed for this delivery, unless there is an answer."""
+        ...
+
+    # ------------------------------------------------------ endpoints, and what they are told
+
+    async def add_endpoint(self, endpoint: Endpoint, most: int) -> bool:
+        """Guarded: a new endpoint, unless its project has `most` in that mode already, or is gone."""
+        ...
+
+    async def endpoints(self, project_id: str, mode: Mode) -> list[Endpoint]:
+        """A project's endpoints in a mode, oldest first."""
+        ...
+
+    async def every_endpoint(self) -> list[Endpoint]:
+        """All endpoints of all projects."""
+        ...
+
+    async def delete_endpoint(self, endpoint_id: str) -> None:
+        """From now on it is told nothing more and can't be found; the purge takes away its rows."""
+        ...
+
+    async def rotate_secret(self, endpoint_id: str, secret: Sealed, old_until: int) -> None:
+        """Let a new secret sign, and the one that did until now beside it for a time."""
+        ...
+
+    async def reseal(self, before: Endpoint, secret: Sealed, old_secret: Sealed | None) -> bool:
+        """Guarded: the same secrets under another key, unless they were changed since."""
+        ...
+
+    async def enable_endpoint(self, endpoint_id: str) -> None:
+        """As if it had never failed."""
+        ...
+
+    async def endpoints_due(self) -> dict[str, int]:
+        """When each endpoint that is told something at all is to be told something next."""
+        ...
+
+    async def take_notices(
+        self, endpoint_id: str, limit: int, lease_ms: int
+    ) -> tuple[Endpoint | None, list[StoredNotice]]:
+        """Lease what an endpoint is to be told now: one taker each. Nothing while it or its project is switched off."""
+        ...
+
+    async def note_notice(self, notice: StoredNotice, state: str, due_at: int, result: str) -> bool:
+        """Guarded: what came of a try, unless its lease ran out and somebody else took it."""
+        ...
+
+    async def note_endpoint(self, endpoint_id: str, *, works: bool) -> int | None:
+        """Something arrived, or failed; since when it fails by now, None where nothing changed by that."""
+        ...
+
+    async def disable_endpoint(self, endpoint_id: str, why: str) -> bool:
+        """Guarded: switch it off."""
+        ...
+
+    async def notices(
+        self, endpoint_ids: Sequence[str], state: str | None, before: str | None, limit: int
+    ) -> list[StoredNotice]:
+        """What these endpoints were and are to be told of up to `limit` events, newest first, of ids below `before`."""
+        ...
+
+    async def told_of(self, event_id: str, endpoint_ids: Sequence[str]) -> set[str]:
+        """Which of these endpoints were or are to be told of an event."""
+        ...
+
+    async def tell_again(self, event_id: str, endpoint_ids: Sequence[str], give_up_at: int) -> None:
+        """Have an event told once more, from now on."""
         ...
 
     # ----------------------------------------------------------- housekeeping

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otp.delivery import Busy, NoRoom, Rules, TooMany, claim, finish, leave, withdraw
-from otp.events import RequestReported
+from otp.events import CodeReported, RequestReported
 from otp.lifecycle import status_at, under_way
 from otp.model import (
     Cause,
@@ -77,12 +77,15 @@ class Protection:
             about = await tx.code_message(code_id, update.person)
             if about is None or about.subscriber_id is None:
                 return NotYours()
+            sent = await tx.delivery(about.delivery_id) if about.delivery_id is not None else None
             found = await _own(tx, about.subscriber_id, update.person)
             if found is None:
                 return NotYours()
             sub, project = found
             await tx.consume(code_id, Ending.REPORTED)
             request = await tx.request(about.request_id) if about.request_id is not None else None
+            if request is None or not request.reported:
+                tx.emit(CodeReported(sub, sent.terms.purpose if sent else None, about.request_id))
             if request is not None:
                 await self._report(tx, request)
             return Reported(project, sub.id)
@@ -99,6 +102,7 @@ class Protection:
             sub, project = found
             await tx.kill_codes(sub.id, Ending.REPORTED)
             request = await tx.request(request_id) if request_id is not None else None
+            tx.emit(CodeReported(sub))
             if request is not None and request.bound_to == update.person:
                 await self._report(tx, request)
             return Reported(project, sub.id)

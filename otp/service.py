@@ -394,11 +394,11 @@ class OtpService:
                 await tx.clear_guesses(sub.id)
             if code.request_id is not None:
                 await tx.note_verified(code.request_id)
-            tx.emit(CodeVerified(sub.id, sub.project_id, code.terms.purpose))
+            tx.emit(CodeVerified(*_about(sub, code)))
             return Verdict(None)
         wrong = await tx.count_wrong_guess(sub.id)
         left = max(0, min(code.terms.max_attempts - made, budget - wrong))
-        tx.emit(WrongCode(sub.id, sub.project_id, code.terms.purpose, left))
+        tx.emit(WrongCode(*_about(sub, code), left))
         if wrong >= budget:
             await self._lock(tx, sub)
         elif left == 0:
@@ -421,6 +421,11 @@ async def set_scene(tx: Tx, wanted: Subscriber) -> None:
         await tx.clear_guesses(wanted.id)
     if wanted.locked:
         await tx.lock(wanted.id)
+
+
+def _about(sub: Subscriber, code: Code) -> tuple[str, str, str, Channel, Mode, str | None]:
+    """What the events of a guess tell, whatever came of it."""
+    return sub.id, sub.project_id, code.terms.purpose, sub.person.channel, sub.mode, code.request_id
 
 
 def new_match(randomness: Randomness) -> Match:

@@ -29,6 +29,8 @@ from storage.sqlite_tx import SqliteTx
 TABLES: Final = (
     "facts",
     "projects",
+    "endpoints",
+    "notices",
     "api_keys",
     "updates",
     "people",

@@ -12,6 +12,7 @@ Time is the database's, so that all replicas have the same.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,10 +24,12 @@ import asyncpg
 from otp.errors import StorageUnavailable, StorageUnusable
 from otp.events import Event
 from otp.model import Caller, Person, Project
+from otp.notices import Notice
 from otp.ports import About, Clock, Work
 from otp.tasks import Tasks
-from storage import Reach, named
+from storage import Reach, named, rows
 from storage.migrations import Migration, load, pending
+from storage.outbox import OPEN, given_up_at, new_id
 from storage.postgres_ahead import (
     CALLERS,
     LOOK,
@@ -41,7 +44,7 @@ from storage.postgres_ahead import (
     looked,
 )
 from storage.postgres_line import NOW, Line
-from storage.rows import CLOCK_FACT, Row
+from storage.rows import CLOCK_FACT, PROJECT, Row
 from storage.statements import SqlTx
 from storage.together import Together
 
@@ -120,6 +123,8 @@ class PostgresTx(SqlTx):
         self._connection = connection
         self._clock = clock
         self._own_time = own_time
+        self._silent: set[str] = set()
+        """Projects of which it is known that nobody is told what happens to them."""
 
     async def rows(self, sql: str, *values: Any) -> Sequence[Row]:
         held = sql.endswith(self.LOCKED)
@@ -135,16 +140,37 @@ class PostgresTx(SqlTx):
             self._clock.never_before(at)
         self.now = max(self.now, self._clock.now())
 
+    async def project(self, project_id: str) -> Project | None:
+        found = self._kept.get(project_id)  # which nobody can have changed since it was kept from changing
+        if found is None and (row := await self._one(_PROJECT, project_id)) is not None:
+            found = self._kept[project_id] = rows.project(row)
+            if not row["listening"]:
+                self._silent.add(project_id)
+        return found
+
+    def _forget_endpoints(self) -> None:
+        pass  # they are read each time
+
+    async def _write_notices(self, found: Sequence[Notice]) -> Sequence[str]:
+        wanted = [one for one in found if one.project_id not in self._silent]
+        if not wanted:
+            return ()
+        told = await self.rows(
+            _WRITE_NOTICES,
+            [new_id(self.now) for _ in wanted],
+            [one.type for one in wanted],
+            [one.project_id for one in wanted],
+            [one.mode for one in wanted],
+            [json.dumps(one.data) for one in wanted],
+            self.now,
+            given_up_at(self.now),
+        )
+        return [row["endpoint_id"] for row in told]
+
     async def alone(self, person: Person) -> None:
         await self._connection.fetch(
             "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"person {person.address}"
         )
-
-    async def project(self, project_id: str) -> Project | None:
-        found = self._kept.get(project_id)  # which nobody can have changed since it was kept from changing
-        if found is None and (found := await super().project(project_id)) is not None:
-            self._kept[project_id] = found
-        return found
 
     async def _lock_project(self, project_id: str) -> None:
         self._kept.pop(project_id, None)  # it is about to be changed, here
@@ -155,6 +181,19 @@ class PostgresTx(SqlTx):
         await self._connection.fetch(_AROUND, delivery_id)
 
 
+_PROJECT = (
+    f"SELECT {PROJECT}, EXISTS (SELECT 1 FROM endpoints w WHERE w.project_id = projects.id AND {OPEN}) AS listening "
+    f"FROM projects WHERE id = $1 AND deleted = 0 {PostgresTx.SHARED}"
+)
+_WRITE_NOTICES = f"""
+INSERT INTO notices (endpoint_id, id, type, happened_at, data, state, due_at, tries, give_up_at)
+SELECT w.id, n.id, n.type, $6, n.data, 'pending', $6, 0, $7
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) AS n (id, type, project_id, mode, data)
+JOIN endpoints w ON w.project_id = n.project_id AND w.mode = n.mode
+WHERE {OPEN} AND (w.types = '' OR w.types LIKE '%,' || n.type || ',%')
+FOR KEY SHARE OF w
+RETURNING endpoint_id
+"""
 _AROUND = f"""
 WITH d AS MATERIALIZED (SELECT project_id, request_id, subscriber_id FROM deliveries WHERE id = $1),
     p AS MATERIALIZED (SELECT id FROM projects WHERE id = (SELECT project_id FROM d)
@@ -173,6 +212,12 @@ class PostgresReadTx(PostgresTx):
 
     async def rows(self, sql: str, *values: Any) -> Sequence[Row]:
         return cast(Sequence[Row], await self._connection.fetch(sql, *(storable(value) for value in values)))
+
+    async def project(self, project_id: str) -> Project | None:
+        found = self._kept.get(project_id)
+        if found is None and (found := await SqlTx.project(self, project_id)) is not None:
+            self._kept[project_id] = found
+        return found
 
     async def alone(self, person: Person) -> None:
         pass

@@ -14,8 +14,10 @@ from typing import Any, Final, NoReturn
 
 from otp.events import MessageOver
 from otp.model import Caller, Code, Ending, Mode, Person, Project, Request, Subscriber
+from otp.notices import Notice
 from otp.ports import About
 from storage import rows
+from storage.outbox import OPEN
 from storage.postgres_line import NOW
 from storage.rows import CODE, PROJECT, REQUEST, SUBSCRIBER, Row
 from storage.statements import CALLER, SqlTx
@@ -34,13 +36,15 @@ def _part(name: str, columns: str, condition: str) -> str:
 # How many are asked about is hidden in a SELECT: else the database plans anew each time, which takes longer than the look.
 LOOK: Final = " ".join(
     (
-        f"SELECT asked.nth, {NOW} AS told_at, p.*, r.*, s.*, c.*",
+        f"SELECT asked.nth, {NOW} AS told_at, p.*, r.*, s.*, c.*, l.*",
         f"FROM unnest({', '.join(f'(SELECT ${at}::text[])' for at in (1, 2, 3))}) WITH ORDINALITY",
         "AS asked (project, request, subscriber, nth)",
         _part("p", PROJECT, "projects WHERE id = asked.project AND deleted = 0"),
         _part("r", REQUEST, "requests WHERE id = asked.request"),
         _part("s", SUBSCRIBER, "subscribers WHERE id = asked.subscriber"),
         _part("c", CODE, "codes WHERE subscriber_id = asked.subscriber"),
+        f"CROSS JOIN LATERAL (SELECT EXISTS (SELECT 1 FROM endpoints w WHERE w.project_id = asked.project AND {OPEN})",
+        "AS listening) AS l",
     )
 )
 """What some are about: a row for each code, or one without."""
@@ -73,6 +77,8 @@ class Found:
     project: Project | None
     request: Request | None
     subscriber: Subscriber | None
+    listening: bool
+    """Whether an endpoint may have to be told of what happens."""
     codes: dict[str, Code] = field(default_factory=dict)
     """By purpose."""
 
@@ -117,6 +123,7 @@ def looked(wanted: Sequence[About], found: Iterable[Row]) -> dict[About, Found]:
                 rows.project(_of(row, "p_")) if row["p_id"] is not None else None,
                 rows.request(_of(row, "r_")) if row["r_id"] is not None else None,
                 rows.subscriber(_of(row, "s_")) if row["s_id"] is not None else None,
+                row["listening"],
             )
         if row["c_id"] is not None:
             code = rows.code(_of(row, "c_"))
@@ -188,6 +195,12 @@ class AheadTx(SqlTx):
     async def _lock_around(self, delivery_id: str) -> NoReturn:
         raise NeedsTransactionError
 
+    def _forget_endpoints(self) -> NoReturn:
+        raise NeedsTransactionError
+
+    async def _write_notices(self, found: Sequence[Notice]) -> NoReturn:
+        raise NeedsTransactionError
+
     # ---------------------------------------------------------------- looks
 
     async def project(self, project_id: str) -> Project | None:
@@ -214,8 +227,8 @@ class AheadTx(SqlTx):
         code = self._codes.get(code_id)
         if code is None or code.attempts >= code.terms.max_attempts or code.expires_at <= self.now:
             return None
-        if self._counted is not None:
-            raise NeedsTransactionError  # one guess is what `write_guesses` can write
+        if self._counted is not None or self._found.listening:
+            raise NeedsTransactionError  # one guess is what `write_guesses` can write, and nothing beside it
         self._counted = code
         made = code.attempts + 1
         self._codes[code_id] = replace(code, attempts=made)

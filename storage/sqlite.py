@@ -284,6 +284,7 @@ class SqliteStore:
             jobs = SqliteTx(database, self._clock.now(), self._known, "")
             jobs.events = [event for one in batch for event in one.events]
             _finished(jobs.write_jobs())
+            batch[-1].events = [*batch[-1].events, *jobs.events[sum(len(one.events) for one in batch) :]]
             if writes:
                 # Also when nothing changes: what it saw dead must be dead after a restart too.
                 self._note_time(database, jobs.now)

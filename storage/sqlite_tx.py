@@ -12,8 +12,10 @@ from typing import Any, Final, TypeVar, cast
 
 from otp.events import MessageOver
 from otp.model import Caller, Code, Ending, Mode, Person, Project, Request, Subscriber
+from otp.notices import Notice
 from otp.ports import About
 from storage import rows
+from storage.outbox import LISTENING, WRITE_NOTICE, given_up_at, listed, new_id
 from storage.rows import CODE, REQUEST, SUBSCRIBER, Row
 from storage.statements import SqlTx
 
@@ -41,11 +43,14 @@ class Known:
         self.callers: dict[bytes, Caller] = {}
         """By the hashes of keys that have no end."""
         self.projects: dict[str, Project] = {}
+        self.endpoints: dict[tuple[str, str], list[tuple[str, tuple[str, ...]]]] | None = None
+        """Who is told of what happens to a project in a mode, and of which types (all when there are none)."""
 
     def forget(self) -> None:
         """Ask the file from now on."""
         self.callers.clear()
         self.projects.clear()
+        self.endpoints = None
 
     def keep(self, known: dict[K, V], key: K, value: V) -> None:
         """Remember something that the file told."""
@@ -280,6 +285,40 @@ class SqliteTx(SqlTx):
         self._ahead.subscribers[subscriber_id] = replace(known, wrong_guesses=wrong)
         self._later(_WRONG, wrong, subscriber_id)
         return wrong
+
+    # ------------------------------------------------------------ endpoints
+
+    def _forget_endpoints(self) -> None:
+        self._known.endpoints = None
+
+    async def write_notices(self) -> None:
+        if self._known.endpoints is None:
+            self._known.endpoints = await self._listening()
+        if self._known.endpoints:
+            await super().write_notices()
+
+    async def _listening(self) -> dict[tuple[str, str], list[tuple[str, tuple[str, ...]]]]:
+        found: dict[tuple[str, str], list[tuple[str, tuple[str, ...]]]] = {}
+        for row in await self.rows(LISTENING):
+            found.setdefault((row["project_id"], row["mode"]), []).append((row["id"], listed(row["types"])))
+        return found
+
+    async def _write_notices(self, found: Sequence[Notice]) -> Sequence[str]:
+        known, now = self._known.endpoints or {}, self.now
+        wanted: list[tuple[Any, ...]] = []
+        for one in found:
+            ears = [
+                endpoint_id
+                for endpoint_id, types in known.get((one.project_id, one.mode), ())
+                if not types or one.type in types
+            ]
+            if ears:
+                row = (new_id(now), one.type, now, json.dumps(one.data), now, given_up_at(now))
+                wanted += [(endpoint_id, *row) for endpoint_id in ears]
+        if wanted:
+            self._change()
+            self._database.executemany(WRITE_NOTICE, wanted)
+        return [one[0] for one in wanted]
 
     # ------------------------------------------------------------ nobody to lock out
 

@@ -45,7 +45,8 @@ from otp.policy import (
     UNOPENED_KEPT_MS,
     UPDATE_KEYS_KEPT_MS,
 )
-from storage import rows
+from storage import outbox, rows
+from storage.outbox import OutboxTx
 from storage.rows import CODE, DELIVERY, JOB, PROJECT, REQUEST, SUBSCRIBER, Row
 
 _JOBS_AT_ONCE = 200
@@ -56,7 +57,7 @@ CALLER = (
 )
 
 
-class SqlTx(ABC):
+class SqlTx(OutboxTx, ABC):
     """One transaction; see `otp.ports.Tx` for what each method promises."""
 
     LOCKED: ClassVar[str]
@@ -91,11 +92,12 @@ class SqlTx(ABC):
         self.events.append(event)
 
     async def write_jobs(self) -> None:
-        """Before the commit: the jobs that belong to what changed, many at once."""
+        """Before the commit: the jobs that belong to what changed, many at once, and what endpoints are told of it."""
         wanted = list(dict.fromkeys(job for event in self.events for job in jobs_of(event)))
         for start in range(0, len(wanted), _JOBS_AT_ONCE):
             some = wanted[start : start + _JOBS_AT_ONCE]
             await self._plan([(kind, subject, self.now) for kind, subject in some])
+        await self.write_notices()
 
     # ------------------------------------------------------------- projects
 
@@ -135,6 +137,7 @@ class SqlTx(ABC):
     async def delete_project(self, project_id: str) -> bool:
         await self._lock_project(project_id)
         await self.rows("DELETE FROM api_keys WHERE project_id = $1", project_id)
+        await self.rows("UPDATE endpoints SET deleted_at = $2 WHERE project_id = $1", project_id, self.now)
         return await self._did(
             "UPDATE projects SET deleted = 1, enabled = 0, name = '', description = '', site_url = NULL, texts = NULL "
             "WHERE id = $1 AND deleted = 0 RETURNING id",
@@ -802,9 +805,8 @@ class SqlTx(ABC):
             )
 
     async def purge(self, limit: int) -> int:
-        return sum(
-            [len(await self.rows(f"{sql} RETURNING 1", self.now - kept, limit)) for sql, kept in _OVER]
-        )
+        gone = [len(await self.rows(f"{sql} RETURNING 1", self.now - kept, limit)) for sql, kept in _OVER]
+        return sum(gone) + await self.purge_notices(limit)
 
 
 def _some(table: str, order: str = "id") -> str:
@@ -813,6 +815,7 @@ def _some(table: str, order: str = "id") -> str:
 
 
 _OF_PROJECT = (
+    *outbox.OF_PROJECT,
     f"DELETE FROM messages WHERE request_id IN {_some('requests', '{order}')}",
     f"DELETE FROM requests WHERE id IN {_some('requests', '{order}')}",
     f"DELETE FROM messages WHERE subscriber_id IN {_some('subscribers')}",
@@ -835,6 +838,7 @@ def _rows_over(table: str, key: str, time: str) -> str:
 
 
 _OVER = (
+    *outbox.OVER,
     (_rows_over("codes", "id", "expires_at"), 0),
     (_rows_over("updates", "key", "seen_at"), UPDATE_KEYS_KEPT_MS),
     (_rows_over("requests", "id", "finished_at"), REQUEST_KEPT_MS),

@@ -578,11 +578,15 @@ def test_console_lines_escape_what_libraries_say(output: Output):
         (SubscriberLocked(SUBSCRIBER), "warning", {"subscriber": "sub-1", "project": "project-1"}),
         (SubscriberUnlocked(SUBSCRIBER), "info", {"subscriber": "sub-1", "project": "project-1"}),
         (
-            WrongCode("sub-1", "project-1", "login", 3),
+            WrongCode("sub-1", "project-1", "login", Channel.MAX, Mode.LIVE, None, 3),
             "info",
             {"subscriber": "sub-1", "purpose": "login", "attempts_left": 3},
         ),
-        (CodeVerified("sub-1", "project-1", "login"), "info", {"subscriber": "sub-1", "purpose": "login"}),
+        (
+            CodeVerified("sub-1", "project-1", "login", Channel.MAX, Mode.LIVE, None),
+            "info",
+            {"subscriber": "sub-1", "purpose": "login"},
+        ),
         (RequestFinished("r" * 16, "project-1", RequestStatus.SENT), "debug", {}),
     ],
     ids=["accepted", "refused", "unknown", "locked", "unlocked", "wrong", "right", "finished"],

@@ -26,7 +26,7 @@ from otp.errors import (
 )
 from otp.events import CodeVerified, WrongCode
 from otp.events import SubscriberLocked as Locked
-from otp.model import Channel, DeliveryState, Ending, Refusal, RequestStatus
+from otp.model import Channel, DeliveryState, Ending, Mode, Refusal, RequestStatus
 from otp.policy import Policy
 from otp.ports import NotSent, Refused, Store, Tx, Unknown
 from otp.service import OtpService, Reason, Verdict
@@ -55,7 +55,8 @@ async def test_a_code_is_accepted_once(world: World) -> None:
     await world.verify(sub, wrong(code))
     assert await world.verify(sub, code) == Verdict(None)
     told = [event for event in world.events if isinstance(event, (WrongCode, CodeVerified))]
-    about = (sub, world.caller.project.id, "login")
+    request_id = world.telegram.parcels[-1].delivery.request_id
+    about = (sub, world.caller.project.id, "login", Channel.TELEGRAM, Mode.LIVE, request_id)
     assert told == [WrongCode(*about, attempts_left=4), CodeVerified(*about)]
     assert await world.verify(sub, code) == Verdict(Reason.NO_ACTIVE_CODE, 0)
 

@@ -102,7 +102,7 @@ async def test_events_are_told_after_the_commit_only(filled: Store) -> None:
     """Listeners hear of committed changes and of no others."""
     heard: list[Event] = []
     filled.listen(what_happened(heard))
-    event = CodeVerified("s1", "p1", "login")
+    event = CodeVerified("s1", "p1", "login", Channel.TELEGRAM, Mode.LIVE, None)
 
     async def work(tx: Tx, fail: bool) -> None:
         tx.emit(event)
