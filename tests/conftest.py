@@ -26,8 +26,8 @@ STORES = ("sqlite", "postgres")
 """Every store that the contract holds for."""
 
 
-FAST_ON_BOTH = ("test_store", "test_service", "test_races")
-"""The contract of the stores, the calls and the races; the other rules are held against PostgreSQL by `make test-slow`."""
+FAST_ON_BOTH = ("test_store", "test_service", "test_races", "test_events")
+"""The contract of the stores, calls, races and events; the other rules are held against PostgreSQL by `make test-slow`."""
 
 
 @pytest.hookimpl(tryfirst=True)
