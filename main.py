@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     from api.admin import AdminServer, Perform
     from api.app import Api, Health
+    from api.auth import Door
+    from api.outgoing import EndpointPost
     from bot.dialog import Dialog
     from bot.fetching import Fetcher
     from bot.messenger import Skin
@@ -46,14 +48,16 @@ if TYPE_CHECKING:
     from config.connections import Refusal
     from otp.courier import Courier
     from otp.delivery import Rules
+    from otp.endpoints import Endpoints
     from otp.events import Event
     from otp.jobs import Handler, JobRunner
     from otp.model import Channel, Mode
     from otp.policy import Policy
-    from otp.ports import Clock, Randomness, Store
+    from otp.ports import Clock, Randomness, Seals, Store
     from otp.projects import Projects
     from otp.protection import Protection
     from otp.rehearsal import Rehearsal
+    from otp.sender import Sender
     from otp.service import BotNames, OtpService
     from otp.taps import Taps
     from otp.tasks import Tasks
@@ -86,6 +90,31 @@ def _failed(error: BaseException) -> None:
         structlog.get_logger().error("background.failed", exc_info=error)
 
 
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What tells the sites' webhooks of events."""
+
+    endpoints: Endpoints
+    sender: Sender
+    post: EndpointPost
+
+    def routes(self, door: Door) -> list[web.RouteDef]:
+        """The API's calls about them."""
+        from api.webhook_calls import WebhookCalls
+
+        return WebhookCalls(self.endpoints, door).routes()
+
+    async def begin(self) -> None:
+        """Let keys that no longer seal go, and go on telling."""
+        await self.endpoints.reseal()
+        self.sender.start()
+
+    async def end(self) -> None:
+        """Let what is being told end."""
+        await self.sender.close(DRAIN_SECONDS)
+        await self.post.close()
+
+
 @dataclass(slots=True)
 class Service:
     """The parts of a running service, and the order in which they begin and end."""
@@ -103,6 +132,7 @@ class Service:
     projects: Projects
     skins: Mapping[Channel, Skin]
     fetchers: Sequence[Fetcher]
+    telling: Telling
     admin: AdminServer | None = None
     alone: bool = True
     """Whether nobody else works on the store: what was claimed before can be in no other hands."""
@@ -112,6 +142,7 @@ class Service:
         """Take up what was left, and start the background work."""
         await self.registration.recall()
         await self.courier.recover(at_start=self.alone)
+        await self.telling.begin()
         now = self.clock.now()
         await self.jobs.start({"sweep": now, **{f"check:{channel}": now for channel in self.skins}})
         if not self.alone:
@@ -124,6 +155,7 @@ class Service:
     def wind_down(self) -> None:
         """Begin nothing more, and wait for nothing that may be far away: the end is near."""
         self.courier.stop_retrying()
+        self.telling.sender.stop()
         self.waiters.end()
 
     async def end(self) -> None:
@@ -136,6 +168,7 @@ class Service:
             await fetcher.close()
         await self.jobs.close()
         await self.courier.close(DRAIN_SECONDS)
+        await self.telling.end()
         await self.replies.close(2)
         for skin in self.skins.values():
             await skin.close()
@@ -229,6 +262,32 @@ def make_policy(settings: Settings) -> Policy:
         guess_budget=settings.guess_budget,
     )
     return chosen.strict() if settings.profile == "strict" else chosen
+
+
+def make_seals(settings: Settings, randomness: Randomness) -> Seals:
+    """What seals the secrets that must be stored."""
+    from otp.codes import KeyRing
+    from storage.sealing import AeadSeals
+
+    return AeadSeals(KeyRing(settings.keys).sealing_keys() if settings.keys else {}, randomness)
+
+
+def make_endpoints(settings: Settings, store: Store, randomness: Randomness) -> Endpoints:
+    """Where events go."""
+    from otp.endpoints import Endpoints
+
+    seals = make_seals(settings, randomness)
+    return Endpoints(store, seals, randomness, private=settings.events_allow_private)
+
+
+def make_telling(settings: Settings, store: Store, clock: Clock, randomness: Randomness) -> Telling:
+    """All that has to do with events."""
+    from api.outgoing import EndpointPost
+    from otp.sender import Sender
+
+    post = EndpointPost(f"tapcode/{VERSION}", private=settings.events_allow_private)
+    sender = Sender(store, clock, make_seals(settings, randomness), post, randomness, _failed)
+    return Telling(make_endpoints(settings, store, randomness), sender, post)
 
 
 def make_api(
@@ -325,6 +384,7 @@ def build_app(
 
     skins = {channel: StagedSkin(skin, randomness) for channel, skin in skins.items()}
     registration = make_registration(settings, store, skins)
+    telling = make_telling(settings, store, clock, randomness)
     core = make_core(
         settings,
         store=store,
@@ -347,14 +407,21 @@ def build_app(
         if isinstance(event, DeliverySettled):
             replies.give(dialog.after_delivery(event))
 
-    for listener in (waiters.on_event, courier.on_event, jobs.on_event, offer, log_event):
+    for listener in (
+        waiters.on_event,
+        courier.on_event,
+        jobs.on_event,
+        telling.sender.on_event,
+        offer,
+        log_event,
+    ):
         store.listen(listener)
     infos = registration.channels if settings.public_url is None else {}
     fetchers = [Fetcher(skins[one], dialog, replies, store, clock, infos[one], _failed) for one in infos]
     hooks = WebhookRoutes(skins, _hook_secrets(settings, skins), dialog, replies, read_limited)
     api = make_api(settings, waiters, clock, mode, core.rehearsal)
     app = web.Application(middlewares=[frame(randomness)])
-    app.add_routes([*api.routes(), *health.routes(), *hooks.routes()])
+    app.add_routes([*api.routes(), *telling.routes(api.door), *health.routes(), *hooks.routes()])
     return Service(
         app,
         refusal(randomness),
@@ -369,6 +436,7 @@ def build_app(
         Projects(store, randomness, mode),
         skins,
         fetchers,
+        telling,
     )
 
 
@@ -455,6 +523,7 @@ async def serve(settings: Settings) -> None:
     import structlog
 
     from api.admin import AdminServer
+    from api.event_commands import perform_events
     from config.clock import SystemRandomness
     from otp.model import Mode
     from storage import open_store, sqlite_path
@@ -474,6 +543,7 @@ async def serve(settings: Settings) -> None:
         service.alone = database is not None
         if database:
             groups = operator_commands(service.projects, service.registration, store, clock, database)
+            groups["events"] = partial(perform_events, service.telling.endpoints)
             service.admin = AdminServer(socket_path(database), groups)
         try:
             await _configure_project(settings, service.projects)
@@ -629,6 +699,7 @@ def operator_commands(
 async def _command_here(settings: Settings, wanted: Mapping[str, Any]) -> Any:
     """Only the parts that the command needs: the `webhooks` commands alone load a messenger."""
     from api.admin import perform
+    from api.event_commands import perform_events
     from config.clock import SystemRandomness
     from otp.model import Mode
     from otp.projects import Projects
@@ -643,6 +714,7 @@ async def _command_here(settings: Settings, wanted: Mapping[str, Any]) -> Any:
         projects = Projects(store, SystemRandomness(), Mode.LIVE)
         registration = make_registration(settings, store, skins)
         groups = operator_commands(projects, registration, store, clock, database)
+        groups["events"] = partial(perform_events, make_endpoints(settings, store, SystemRandomness()))
         return await perform(groups, wanted)
     finally:
         for skin in skins.values():

@@ -46,6 +46,11 @@ class Api:
         self._keyed = KeyedCalls(waiters.service)
         self._document = openapi.as_json(version)
 
+    @property
+    def door(self) -> Door:
+        """Where all calls come in."""
+        return self._door
+
     def routes(self) -> list[web.RouteDef]:
         """The routes to add to the application."""
         calls = [

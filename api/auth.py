@@ -148,7 +148,7 @@ class Door:
         return self._known[hashed]
 
     def _count(self, request: web.Request, operation: Operation, hashed: bytes) -> None:
-        if operation.body is not None:
+        if operation.run is not None:  # all but the reads of a status
             taken, detail = self.limits.calls.take(hashed), "Too many calls were made with this API key."
         else:
             request_id = request.match_info.get("request_id", "")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -33,11 +33,21 @@ _TRIES: Final = 3
 AGAIN_SECONDS: Final = 1
 
 
+class Serves(Protocol):
+    """What operations run over."""
+
+    def over(self, store: Store) -> Any:
+        """The same over another store."""
+        ...
+
+
 class KeyedCalls:
     """Answers calls that have a key."""
 
-    def __init__(self, service: OtpService) -> None:
+    def __init__(self, service: OtpService, serves: Serves | None = None) -> None:
+        """`serves` is what operations run over, where that is not `service`."""
         self._service = service
+        self._serves = serves or service
         self._keys = service.call_keys()
 
     async def answer(
@@ -52,11 +62,11 @@ class KeyedCalls:
             operation.check(self._service.policy, body)
         asked = json.dumps(data, sort_keys=True)
         claim = self._keys.claim(caller, key, operation.method, request.rel_url.raw_path, asked)
-        call = _Call(self._service, operation, caller, body, request.match_info)
+        call = _Call(self._serves, operation, caller, body, request.match_info)
         for _ in range(_TRIES):
             kept = await self._keys.find(claim) or await self._first(claim, call)
             if isinstance(kept, Told):
-                return _response(kept)
+                return _response(call.whole(kept))
             told = kept.told or await self._meanwhile(claim, call, kept)
             if told is not None:
                 return _response(told, replayed=True)
@@ -98,7 +108,7 @@ class _Call:
 
     def __init__(
         self,
-        service: OtpService,
+        service: Any,
         operation: Operation,
         caller: Caller,
         body: BaseModel,
@@ -109,6 +119,8 @@ class _Call:
         self._caller = caller
         self._body = body
         self._path = path
+        self._untold: dict[str, Any] = {}
+        """Of the answer, what is not kept."""
 
     async def effect(self, store: Store) -> Told | Delivery:
         """What it does, within a transaction; see `otp.idempotency.Effect`."""
@@ -116,11 +128,19 @@ class _Call:
         try:
             if later is not None:
                 return await later.begin(service, self._caller, self._body)
-            return _done(await self._run(service))
+            done = await self._run(service)
+            self._untold = {name: done.pop(name) for name in self._operation.told_once if name in done}
+            return _done(done, self._operation.success)
         except OtpError as error:
             return _refusal(error)
 
-    async def _run(self, service: OtpService) -> dict[str, Any]:
+    def whole(self, told: Told) -> Told:
+        """The answer with what is told only now."""
+        if not self._untold or told.status != self._operation.success:
+            return told
+        return _done(json.loads(told.body) | self._untold, told.status)
+
+    async def _run(self, service: Any) -> dict[str, Any]:
         if self._operation.run is None:
             raise TypeError("an operation without a body takes no key")
         return await self._operation.run(service, self._caller, self._body, **self._path)
@@ -140,8 +160,8 @@ class _Call:
                 return error
 
 
-def _done(body: Mapping[str, Any]) -> Told:
-    return Told(200, json_body(body).decode())
+def _done(body: Mapping[str, Any], status: int = 200) -> Told:
+    return Told(status, json_body(body).decode())
 
 
 def _refusal(error: OtpError) -> Told:

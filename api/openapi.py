@@ -11,11 +11,16 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.idempotency import HEADER, KEY_PATTERN, REPLAYED
-from api.operations import OPERATIONS, Operation
+from api.operations import OPERATIONS as OTP_OPERATIONS
+from api.operations import Operation
 from api.problems import CONTENT_TYPE, PROBLEMS
 from api.rehearsals import REHEARSALS
 from api.schemas import REQUEST_ID_PATTERN, ProblemDetails, StatusEvent
 from api.status import EVENT_STREAM, LONGEST_WAIT
+from api.webhook_calls import WEBHOOK_OPERATIONS
+from api.webhook_schemas import SentEvent
+
+OPERATIONS = (*OTP_OPERATIONS, *REHEARSALS, *WEBHOOK_OPERATIONS)
 
 RATE_FIELDS = ("RateLimit-Policy", "RateLimit")
 REF = "#/components/schemas/{model}"
@@ -91,14 +96,14 @@ def as_json(version: str) -> bytes:
 
 def document(version: str) -> dict[str, Any]:
     """The whole document."""
-    models: set[type[BaseModel]] = {ProblemDetails, StatusEvent}
-    models |= {model for operation in (*OPERATIONS, *REHEARSALS) for model in _models(operation)}
+    models: set[type[BaseModel]] = {ProblemDetails, StatusEvent, SentEvent}
+    models |= {model for operation in OPERATIONS for model in _models(operation)}
     _, schemas = models_json_schema(
         [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
         ref_template=REF,
     )
     paths: dict[str, dict[str, Any]] = {}
-    for operation in (*OPERATIONS, *REHEARSALS):
+    for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
     return {
         "openapi": "3.1.0",
@@ -111,6 +116,7 @@ def document(version: str) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "security": [{"apiKey": []}],
         "paths": paths,
+        "webhooks": {"event": {"post": _event()}},
         "components": {
             "securitySchemes": {
                 "apiKey": {
@@ -126,6 +132,32 @@ def document(version: str) -> dict[str, Any]:
     }
 
 
+def _event() -> dict[str, Any]:
+    """What webhooks get."""
+    signed = {
+        "webhook-id": "The event's id, the same at every attempt: what was seen is dropped",
+        "webhook-timestamp": "Seconds since 1970 of this attempt",
+        "webhook-signature": "Signatures of Standard Webhooks (`v1,…`), one or two with a space between",
+    }
+    return {
+        "summary": "An event",
+        "description": "Answer 2xx within 10 seconds. Anything else is tried again for three days; 410 switches it off.",
+        "security": [],
+        "parameters": [
+            {
+                "name": name,
+                "in": "header",
+                "required": True,
+                "description": text,
+                "schema": {"type": "string"},
+            }
+            for name, text in signed.items()
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(SentEvent)}}},
+        "responses": {"2XX": {"description": "It arrived"}},
+    }
+
+
 def _models(operation: Operation) -> Iterable[type[BaseModel]]:
     return [*operation.answers, *([operation.body] if operation.body else [])]
 
@@ -135,7 +167,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "operationId": operation.name,
         "summary": operation.summary,
         "description": operation.description,
-        "responses": {"200": _answer(operation), **_problems(operation)},
+        "responses": {str(operation.success): _answer(operation), **_problems(operation)},
     }
     if operation.run is None:
         described["parameters"] = STATUS_PARAMETERS
@@ -151,8 +183,11 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "description": "With `Last-Event-ID`: that final status was seen already, nothing will follow",
             "headers": _headers("X-Request-Id", "Cache-Control", *RATE_FIELDS),
         }
-    elif "{request_id}" in operation.path:
-        described["parameters"] = [REQUEST_ID]
+    elif operation.parameters or "{request_id}" in operation.path:
+        described["parameters"] = [
+            *([REQUEST_ID] if "{request_id}" in operation.path else []),
+            *operation.parameters,
+        ]
     if operation.run is not None and operation.takes_key:
         described["x-idempotency-key"] = {"$ref": f"#/components/parameters/{HEADER}"}
     if operation.body is not None:

@@ -42,7 +42,7 @@ class Operation:
     summary: str
     description: str
     answers: tuple[type[BaseModel], ...]
-    """The possible bodies of a 200."""
+    """The possible bodies when it is done."""
     errors: tuple[str, ...]
     """Machine codes beyond those that every call can have."""
     run: Run | None
@@ -55,6 +55,11 @@ class Operation:
     """The same as `run`, for who may have to look at the outcome from outside."""
     takes_key: bool = True
     """Whether it knows `Idempotency-Key`; a play of test mode does not: what is played twice happens twice, or is late."""
+    success: int = 200
+    told_once: tuple[str, ...] = ()
+    """Fields of the answer that are in no replay of it: they are not kept."""
+    parameters: tuple[dict[str, Any], ...] = ()
+    """Of the path and the query, as OpenAPI has them."""
 
 
 async def _send(service: OtpService, caller: Caller, body: schemas.SendBody) -> dict[str, Any]:

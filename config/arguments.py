@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
         "revoke-all", help="end every code that lives: for a copy of the database that was put back"
     )
     revoke.add_argument("--json", action="store_true", help="print JSON")
+    _events(commands.add_parser("events", help="what the sites' webhooks were told, and will be"))
     _move(
         commands.add_parser(
             "move", help="carry the SQLite database over to PostgreSQL; stop the service first"
@@ -87,6 +88,26 @@ def _project(top: argparse.ArgumentParser) -> None:
         verb.add_argument("id", help="as `project list` shows it")
     for verb in (create, listing, update, rotate, disable, enable, delete):
         verb.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _events(top: argparse.ArgumentParser) -> None:
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    listing = verbs.add_parser("list", help="list events, newest first")
+    listing.add_argument("--project", metavar="ID", help="only those of one project")
+    listing.add_argument("--failed", action="store_true", help="only those that were given up")
+    listing.add_argument("--limit", type=int, default=50, help="how many (50 when not said)")
+    redeliver = verbs.add_parser("redeliver", help="have an event told once more")
+    redeliver.add_argument("id", help="as `events list` shows it")
+    for verb in (listing, redeliver):
+        verb.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _show_events(events: list[dict[str, Any]]) -> None:
+    if not events:
+        print("no events: nobody has a webhook, or nothing happened", file=sys.stderr)
+    for one in events:
+        told = f"{one['status']:9} {one.get('last_result', '-'):>12} {one['attempts']:3}"
+        print(f"{one['id']}  {one['webhook_id']}  {one['timestamp']}  {told}  {one['type']}")
 
 
 def _move(top: argparse.ArgumentParser) -> None:
@@ -182,6 +203,8 @@ def show(given: argparse.Namespace, result: Any, database: str) -> None:
         print(json.dumps(result, ensure_ascii=False))
     elif given.command == "move":
         _show_move(result, database)
+    elif given.command == "events" and isinstance(result, list):
+        _show_events(result)
     elif isinstance(result, list):
         if not result:
             print(f"no projects yet in {database}", file=sys.stderr)

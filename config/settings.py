@@ -203,6 +203,7 @@ class Settings(BaseSettings):
     status_reads_per_minute: int = Field(default=120, ge=1)
     waiters_per_key: int = Field(default=10_000, ge=1)
     replies_per_minute: int = Field(default=20, ge=1)
+    events_allow_private: bool = False
     trusted_proxies: Annotated[str | None, AfterValidator(_trusted_proxies)] = None
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _LOWER] = "info"

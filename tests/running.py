@@ -190,6 +190,7 @@ class Running(Site):
                 await self.service.store.read(_nothing)
                 await asyncio.sleep(0)
                 idle = self.service.replies.idle and self.service.jobs.idle and self.answered()
+                idle = idle and self.service.telling.sender.idle
                 still = still + 1 if idle and at_rest(self.service.store) else 0
 
 

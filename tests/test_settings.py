@@ -53,6 +53,7 @@ DEFAULTS: dict[str, Any] = {
     "status_reads_per_minute": 120,
     "waiters_per_key": 10_000,
     "replies_per_minute": 20,
+    "events_allow_private": False,
     "trusted_proxies": None,
     "log_level": "info",
     "log_format": None,
