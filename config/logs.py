@@ -237,6 +237,9 @@ def configure(level: str, style: str | None, secrets: Iterable[str]) -> None:
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in _SILENT:
+        logging.getLogger(
+            name
+        ).disabled = True  # a level alone is set anew by `backoff`, when it is imported later
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     logging.raiseExceptions = False
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from otp import stage
 from otp.events import (
     CodeReported,
     CodeVerified,
@@ -70,7 +71,11 @@ def notices_of(event: Event) -> list[Notice]:
 def _notice(type_: str, project_id: str, mode: Mode, **data: Any) -> Notice:
     """Without what is not known; a test says that it is one."""
     known = {name: value for name, value in data.items() if value is not None}
-    return Notice(type_, project_id, mode, known | ({"test": True} if mode is Mode.TEST else {}))
+    if mode is Mode.TEST:
+        known["test"] = True
+        if "subscriber_id" in known:
+            known["subscriber_id"] = stage.shown_id(known["subscriber_id"], project_id)
+    return Notice(type_, project_id, mode, known)
 
 
 def _of_subscriber(event: Any) -> list[Notice]:

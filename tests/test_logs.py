@@ -72,6 +72,7 @@ def _own_logging() -> Iterator[None]:
     for name, one in list(known.items()):
         if isinstance(one, logging.Logger):
             one.setLevel(levels.get(name, logging.NOTSET))
+            one.disabled = False
     logging.captureWarnings(False)
     structlog.contextvars.clear_contextvars()
     structlog.reset_defaults()
@@ -490,6 +491,14 @@ def test_messengers_libraries_are_silent(output: Output, name: str):
     output.start("debug")
     for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL):
         logging.getLogger(name).log(level, "message %s", CODE, exc_info=caught())
+    assert output.events() == []
+
+
+def test_a_library_that_is_imported_later_stays_silent(output: Output):
+    """`backoff` gives its logger a level of its own at import."""
+    output.start("debug")
+    logging.getLogger("backoff").setLevel(logging.INFO)
+    logging.getLogger("backoff").error("message %s", CODE)
     assert output.events() == []
 
 

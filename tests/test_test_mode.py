@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from otp.codes import PLAYED_DIGITS
+from otp.events import SubscriberJoined
 from otp.model import Channel, Mode
+from otp.notices import notices_of
 from otp.ports import Unknown
 from otp.stage import FIXED, Role, fixed_subscriber, new_person, role
 from tests.fakes import SeededRandomness
@@ -261,6 +263,20 @@ async def test_a_stream_says_that_it_is_a_test(run: Running) -> None:
 async def test_a_play_takes_no_fields(run: Running, body: Any, status: int) -> None:
     answer = await play(run, await run.request(), "consent", body=body)
     assert answer.status == status
+
+
+def test_events_tell_of_the_fixed_subscribers_by_their_fixed_ids() -> None:
+    """As the site knows them; all others keep theirs."""
+    for who in Role:
+        fixed = FIXED_ID.format(int(who))
+        sub = fixed_subscriber(fixed, "shop", [Channel.MAX])
+        assert sub is not None
+        for mode, told in ((Mode.TEST, fixed), (Mode.LIVE, sub.id)):
+            (notice,) = notices_of(SubscriberJoined(replace(sub, mode=mode)))
+            assert notice.data["subscriber_id"] == told
+    stranger = replace(sub, id="550e8400-e29b-41d4-a716-446655440000")
+    (notice,) = notices_of(SubscriberJoined(stranger))
+    assert notice.data["subscriber_id"] == stranger.id
 
 
 def test_nobody_in_a_messenger_is_played() -> None:
