@@ -7,8 +7,22 @@ from collections.abc import Sequence
 from bot.events import Event, Pressed
 from bot.messages import Message
 from bot.messenger import Fetched, Hook, Introduction, Skin
-from otp.ports import Outcome, Randomness
-from otp.stage import played
+from otp.model import Channel, Person, Refusal
+from otp.ports import Accepted, Outcome, Randomness, Refused, Unknown
+from otp.stage import Role, role
+
+
+def played(user_id: int, message_id: str) -> Outcome:
+    """What becomes of a message to somebody of test mode."""
+    match role(Person(Channel.TELEGRAM, user_id)):
+        case Role.BLOCKED:
+            return Refused(Refusal.GONE)
+        case Role.DOWN:
+            return Refused(Refusal.UNAVAILABLE)  # at once: nobody's tests shall wait 15 seconds
+        case Role.UNKNOWN:
+            return Unknown()
+        case _:
+            return Accepted(message_id)
 
 
 class StagedSkin:

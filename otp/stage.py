@@ -1,4 +1,4 @@
-"""Test mode's cast: people in no messenger, and what becomes of the messages to them. Pure; `otp.rehearsal` directs it."""
+"""Test mode's cast: people in no messenger. `bot.stage` plays what is sent to them, `otp.rehearsal` what they do."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import re
 from collections.abc import Sequence
 from enum import IntEnum
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from otp.model import Channel, Mode, Person, Refusal, Subscriber
-from otp.ports import Accepted, Outcome, Randomness, Refused, Unknown
+from otp.model import Channel, Mode, Person, Subscriber
+
+if TYPE_CHECKING:
+    from otp.ports import Randomness
 
 ROLES: Final = 10
 """A played person's number ends in its role."""
@@ -71,19 +73,6 @@ def shown_id(subscriber_id: str, project_id: str) -> str:
         if behind is not None and behind.id == subscriber_id:
             return fixed
     return subscriber_id
-
-
-def played(user_id: int, message_id: str) -> Outcome:
-    """What becomes of a message to somebody of test mode."""
-    match role(Person(Channel.TELEGRAM, user_id)):
-        case Role.BLOCKED:
-            return Refused(Refusal.GONE)
-        case Role.DOWN:
-            return Refused(Refusal.UNAVAILABLE)  # at once: nobody's tests shall wait 15 seconds
-        case Role.UNKNOWN:
-            return Unknown()
-        case _:
-            return Accepted(message_id)
 
 
 def _hash(project_id: str, name: str) -> bytes:
