@@ -110,25 +110,22 @@ async def test_five_deliveries_have_one_effect(run: Running, channel: str) -> No
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-async def test_an_update_that_is_not_stored_is_not_acknowledged(tmp_path: Any, channel: str) -> None:
+async def test_an_update_that_is_not_stored_is_not_acknowledged(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, channel: str
+) -> None:
     """503 while another process holds the file; the redelivery has the effect."""
+    monkeypatch.setattr("storage.sqlite.BUSY_MS", 10)
     async with running(f"sqlite:///{tmp_path}/t.db") as run:
         person = run.someone(channel)
         update = await opening(run, person)
         blocker = sqlite3.connect(tmp_path / "t.db", isolation_level=None)
         blocker.execute("BEGIN IMMEDIATE")
-        await run.service.store.read(_impatient)
         assert (await post(run, channel, update)).status == 503
         blocker.execute("ROLLBACK")
         blocker.close()
         assert (await post(run, channel, update)).status == 200
         await run.quiet()
         assert len(person.screen) == 1
-
-
-async def _impatient(tx: Any) -> None:
-    """Do not wait five seconds for the file in a test."""
-    await tx.rows("PRAGMA busy_timeout = 10")
 
 
 def test_a_route_without_a_secret_must_not_exist() -> None:
