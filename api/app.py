@@ -63,16 +63,20 @@ class Api:
         return [*calls, web.get("/openapi.json", self._openapi)]
 
     def _handler(self, operation: Operation, service: OtpService | Rehearsal) -> Handler:
-        if operation.run is None or operation.body is None:
+        if operation.run is None:
             return StatusCalls(self._waiters, self._door, operation).answer
         run, body = operation.run, operation.body
 
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = await self._door.admit(request, operation)
+            if body is None:
+                answer = await run(service, caller, **request.match_info)
+                return json_answer(answer)
             data = await json_object(request, optional=operation.body_optional)
             if operation.takes_key and HEADER in request.headers:
                 return await self._keyed.answer(request, caller, operation, validated(body, data), data)
-            return json_answer(await run(service, caller, validated(body, data), **request.match_info))
+            answer = await run(service, caller, validated(body, data), **request.match_info)
+            return json_answer(answer)
 
         return handle
 

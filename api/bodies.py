@@ -10,6 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ValidationError
 
 from api.problems import Problem
+from api.schemas import Body
 from api.strict_json import MalformedJson, parse_object
 
 M = TypeVar("M", bound=BaseModel)
@@ -90,12 +91,16 @@ async def _read(request: web.Request) -> bytes:
 def validated(model: type[M], data: dict[str, Any]) -> M:
     """The data as a model. Raises `InvalidFields`."""
     try:
-        return model.model_validate(data)
+        made = model.model_validate(data)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         raise InvalidFields(
             [{"field": _path(item["loc"]), "message": _message(item)} for item in found]
         ) from None
+    wrong = made.wrong_together() if isinstance(made, Body) else None
+    if wrong is not None:
+        raise InvalidFields([{"field": wrong[0], "message": wrong[1]}])
+    return made
 
 
 def _path(where: tuple[int | str, ...]) -> str:

@@ -15,7 +15,7 @@ from api.operations import OPERATIONS as OTP_OPERATIONS
 from api.operations import Operation
 from api.problems import CONTENT_TYPE, PROBLEMS
 from api.rehearsals import REHEARSALS
-from api.schemas import REQUEST_ID_PATTERN, ProblemDetails, StatusEvent
+from api.schemas import REQUEST_ID_PATTERN, UUID_PATTERN, ProblemDetails, StatusEvent
 from api.status import EVENT_STREAM, LONGEST_WAIT
 from api.webhook_calls import WEBHOOK_OPERATIONS
 from api.webhook_schemas import SentEvent
@@ -86,6 +86,14 @@ STATUS_PARAMETERS: list[dict[str, Any]] = [
         "schema": {"type": "string"},
     },
 ]
+
+
+SUBSCRIBER_ID: dict[str, Any] = {
+    "name": "subscriber_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": UUID_PATTERN},
+}
 
 
 @cache
@@ -183,12 +191,13 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "description": "With `Last-Event-ID`: that final status was seen already, nothing will follow",
             "headers": _headers("X-Request-Id", "Cache-Control", *RATE_FIELDS),
         }
-    elif operation.parameters or "{request_id}" in operation.path:
+    elif operation.parameters or "{request_id}" in operation.path or "{subscriber_id}" in operation.path:
         described["parameters"] = [
             *([REQUEST_ID] if "{request_id}" in operation.path else []),
+            *([SUBSCRIBER_ID] if "{subscriber_id}" in operation.path else []),
             *operation.parameters,
         ]
-    if operation.run is not None and operation.takes_key:
+    if operation.run is not None and operation.takes_key and operation.body is not None:
         described["x-idempotency-key"] = {"$ref": f"#/components/parameters/{HEADER}"}
     if operation.body is not None:
         described["requestBody"] = {

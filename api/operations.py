@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from api import schemas, withdrawals
+from api import schemas, subscribers, withdrawals
 from otp import pairing
+from otp.account_calls import AccountCalls
 from otp.errors import InvalidField
 from otp.model import Caller, Channel, CodeTerms, Context, Delivery
 from otp.policy import LENGTHS, REQUEST_LIFE_MS, SECOND_MS, Policy
@@ -21,7 +22,7 @@ LINKS: Final = {
 }
 
 Run = Callable[..., Awaitable[dict[str, Any]]]
-"""Called with the service, the caller, the body, and by name what stands in the path."""
+"""Called with the service, the caller, the body if there is one, and by name what stands in the path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +64,49 @@ class Operation:
 
 
 async def _send(service: OtpService, caller: Caller, body: schemas.SendBody) -> dict[str, Any]:
+    if _by_account(body):
+        return await _send_to_account(service, caller, body)
     return await _sent(service, caller, body, await service.outcome(await _claim(service, caller, body)))
 
 
+def _by_account(body: schemas.Addressed) -> bool:
+    return "external_id" in body.model_fields_set
+
+
 async def _claim(service: OtpService, caller: Caller, body: schemas.SendBody) -> Delivery:
-    terms = _terms(service.policy, body)
-    return await service.claim(caller, body.subscriber_id, terms, _context(body), reuse=body.reuse)
+    terms, context = _terms(service.policy, body), _context(body)
+    if _by_account(body):
+        return await AccountCalls(service).claim(caller, body.external_id, terms, context, reuse=body.reuse)
+    return await service.claim(caller, body.subscriber_id, terms, context, reuse=body.reuse)
 
 
 async def _sent(
     service: OtpService, caller: Caller, body: schemas.SendBody, settled: Delivery | None
 ) -> dict[str, Any]:
-    seconds, reused = await service.told(caller, body.subscriber_id, settled)
-    return {"sent": True, "expires_in_seconds": seconds} | ({"reused": reused} if body.reuse else {})
+    by_account = settled.subscriber_id if settled is not None else ""
+    whose = by_account if _by_account(body) else body.subscriber_id
+    seconds, reused = await service.told(caller, whose, settled)
+    told: dict[str, Any] = {"sent": True, "expires_in_seconds": seconds}
+    told |= {"reused": reused} if body.reuse else {}
+    if _by_account(body) and settled is not None:
+        told |= {"channel": settled.person.channel, "subscriber_id": settled.subscriber_id}
+    return told
+
+
+async def _send_to_account(service: OtpService, caller: Caller, body: schemas.SendBody) -> dict[str, Any]:
+    terms, context = _terms(service.policy, body), _context(body)
+    sent = await AccountCalls(service).send(caller, body.external_id, terms, context, reuse=body.reuse)
+    told = {"sent": True, "expires_in_seconds": sent.seconds, "channel": sent.channel}
+    return told | {"subscriber_id": sent.subscriber_id} | ({"reused": sent.reused} if body.reuse else {})
 
 
 async def _verify(service: OtpService, caller: Caller, body: schemas.VerifyBody) -> dict[str, Any]:
-    verdict = await service.verify(caller, body.subscriber_id, body.code, body.purpose, body.request_id)
+    if _by_account(body):
+        verdict = await AccountCalls(service).verify(
+            caller, body.external_id, body.code, body.purpose, body.request_id
+        )
+    else:
+        verdict = await service.verify(caller, body.subscriber_id, body.code, body.purpose, body.request_id)
     if verdict.reason is None:
         return {"verified": True}
     return {"verified": False, "reason": verdict.reason, "attempts_left": verdict.attempts_left}
@@ -88,7 +115,9 @@ async def _verify(service: OtpService, caller: Caller, body: schemas.VerifyBody)
 async def _request(service: OtpService, caller: Caller, body: schemas.RequestBody) -> dict[str, Any]:
     channel = Channel(body.channel) if "channel" in body.model_fields_set else None
     terms, context = _terms(service.policy, body), _context(body)
-    made = await service.request(caller, channel, terms, context, match=body.match)
+    made = await service.request(
+        caller, channel, terms, context, match=body.match, external_id=body.external_id
+    )
     links = {known: _link(known, made.bots.get(known), made.request.id) for known in Channel}
     match = {"match_number": made.request.match.number} if made.request.match else {}
     return match | {
@@ -207,5 +236,25 @@ OPERATIONS: Final = (
         (schemas.Status,),
         ("validation_failed", "request_not_found"),
         run=None,
+    ),
+    Operation(
+        "readSubscriber",
+        "GET",
+        subscribers.PATH,
+        "Who a subscriber is",
+        "Of somebody who left there is nothing to be read.",
+        (schemas.SubscriberState,),
+        ("subscriber_not_found",),
+        subscribers.read,
+    ),
+    Operation(
+        "forgetSubscriber",
+        "DELETE",
+        subscribers.PATH,
+        "Unsubscribe somebody and forget them",
+        "Nothing about the person stays, and their codes are dead. One who comes back has another id.",
+        (schemas.Forgotten,),
+        ("subscriber_not_found",),
+        subscribers.forget,
     ),
 )

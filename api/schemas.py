@@ -6,7 +6,13 @@ import re
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 from otp.policy import (
     DEFAULT_LENGTH,
@@ -71,6 +77,10 @@ class Body(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
+    def wrong_together(self) -> tuple[str, str] | None:
+        """A field and what is wrong with it, where each is valid by itself and all together are not."""
+        return None
+
 
 _NOT_SHOWN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 _SPACES = r" \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
@@ -102,6 +112,50 @@ ContextText = Annotated[
 ]
 
 
+_NOT_PRINTED = _NOT_SHOWN + r"\u00ad\u061c\u200b-\u200f\u2060-\u206f\ufeff\ufff9-\ufffb"
+PRINTED_PATTERN = f"^[^{_NOT_PRINTED}]*[^{_NOT_PRINTED}{_SPACES}][^{_NOT_PRINTED}]*$"
+_PRINTED = re.compile(PRINTED_PATTERN.removesuffix("$") + r"\Z")
+
+
+def _printed(value: str) -> str:
+    """A name that can be told from every other one by looking at it."""
+    if _PRINTED.match(value) is None:
+        raise ValueError("must be printable characters: no control, bidirectional or invisible ones")
+    return value
+
+
+ExternalId = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=128),
+    AfterValidator(_printed),
+    Field(
+        description="The site's own name of one of its accounts",
+        examples=["user-4711"],
+        json_schema_extra={"pattern": PRINTED_PATTERN.replace(r"\ud800-\udfff", "")},
+    ),
+]
+
+
+class Addressed(Body):
+    """Said of a subscriber, or of an account of the site: of exactly one of the two."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["subscriber_id"]}, {"required": ["external_id"]}]}
+    )
+    subscriber_id: SubscriberId = Field(default_factory=_absent)
+    external_id: ExternalId = Field(default_factory=_absent)
+
+    def wrong_together(self) -> tuple[str, str] | None:
+        """None or both of the two."""
+        given = self.model_fields_set & {"subscriber_id", "external_id"}
+        if len(given) == 1:
+            return None
+        return (
+            "external_id" if given else "subscriber_id",
+            "exactly one of subscriber_id and external_id is needed",
+        )
+
+
 class ContextBody(Body):
     """Who is asking: shown to the person in one line, as it is. All optional."""
 
@@ -117,10 +171,9 @@ class ContextBody(Body):
     amount: ContextText = Field(default_factory=_absent, examples=["1 500 ₽"])
 
 
-class SendBody(Body):
-    """Send a code to a subscriber."""
+class SendBody(Addressed):
+    """Send a code to a subscriber, or to whoever an account was linked to."""
 
-    subscriber_id: SubscriberId
     ttl_minutes: TtlMinutes = DEFAULT_TTL_MINUTES
     max_attempts: MaxAttempts = SEND_ATTEMPTS
     code_length: CodeLength = DEFAULT_LENGTH
@@ -132,10 +185,9 @@ class SendBody(Body):
     )
 
 
-class VerifyBody(Body):
+class VerifyBody(Addressed):
     """Judge what a person entered."""
 
-    subscriber_id: SubscriberId
     code: Annotated[
         str,
         StringConstraints(min_length=1, max_length=64),
@@ -162,6 +214,10 @@ class RequestBody(Body):
     code_length: CodeLength = DEFAULT_LENGTH
     purpose: Purpose = DEFAULT_PURPOSE
     context: ContextBody = Field(default_factory=_absent)
+    external_id: ExternalId = Field(
+        default_factory=_absent,
+        description="For which account of the site the code is: whoever is verified with it is linked to that account",
+    )
     match: bool = Field(
         default=False,
         description="Let the person choose the `match_number` among three before any code is sent",
@@ -211,6 +267,10 @@ class Sent(Answer):
     reused: bool = Field(
         default_factory=_absent, description="With `reuse`: whether this is the code that lived already"
     )
+    channel: ChannelName = Field(
+        default_factory=_absent, description="With `external_id`: through which messenger"
+    )
+    subscriber_id: SubscriberId = Field(default_factory=_absent, description="With `external_id`: to whom")
 
 
 class Verified(Answer):
@@ -266,6 +326,29 @@ class Status(Answer):
         default_factory=_absent,
         description="There once the person said that it was not them: distrust this request",
     )
+
+
+class SubscriberState(BaseModel):
+    """Somebody who agreed to get codes of this project."""
+
+    channel: ChannelName
+    language: str = Field(description="Of the messenger's client, or as chosen in the chat", examples=["ru"])
+    subscribed_at: str = Field(
+        description="When the person agreed, the last time; RFC 3339, UTC",
+        examples=["2026-11-29T03:07:05.120Z"],
+        json_schema_extra={"format": "date-time"},
+    )
+    locked: bool = Field(description="Too many wrong codes in a row: only the person can unlock")
+    external_id: ExternalId | None = Field(
+        description="The account for which a code of theirs was verified last; null when there is none"
+    )
+
+
+class Forgotten(BaseModel):
+    """Nothing of the subscriber is there any more."""
+
+    subscriber_id: SubscriberId
+    deleted: Literal[True]
 
 
 class StatusEvent(BaseModel):

@@ -31,6 +31,7 @@ from otp.events import (
     SubscriberJoined,
     SubscriberLeft,
     SubscriberLocked,
+    SubscriberRelinked,
     SubscriberUnlocked,
     WrongCode,
 )
@@ -286,5 +287,8 @@ def log_event(event: OtpEvent) -> None:
     elif isinstance(event, EndpointChanged):
         say = {"ok": log.info, "failing": log.warning}.get(event.state, log.error)
         say(name, project=event.project_id, webhook=event.endpoint_id, state=event.state, result=event.why)
+    elif isinstance(event, SubscriberRelinked):  # without the account's name, which may be an address
+        sub = event.subscriber
+        log.warning(name, project=sub.project_id, subscriber=sub.id, previous=event.previous_id)
     else:
         log.debug(name)

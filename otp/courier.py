@@ -16,6 +16,7 @@ from otp.breaker import Breaker, BreakerState
 from otp.delivery import Rules, begin, record, settle_orphan, withdraw
 from otp.errors import StorageUnavailable
 from otp.events import DeliveryClaimed, Event
+from otp.forgetting import closed_stray
 from otp.lifecycle import UNDER_WAY
 from otp.model import Cause, Channel, Delivery, DeliveryState, Parcel, Refusal
 from otp.policy import ATTEMPT_TIMEOUT_MS, ORPHAN_MS, SECOND_MS, SEND_PATIENCE_MS
@@ -124,15 +125,15 @@ class Courier:
         """Whether this process has the delivery in its hands."""
         return delivery_id in self._carrying
 
-    async def outcome(self, claimed: Delivery) -> Delivery | None:
-        """A delivery of `/send` once it is settled, or as it is when the caller must be answered.
+    async def outcome(self, claimed: Delivery, seconds: float = ANSWER_SECONDS) -> Delivery | None:
+        """A delivery of `/send` once it is settled, or as it is when the caller must be answered, after so many seconds.
 
         A caller that goes away changes nothing. What was not begun by then is withdrawn: it is answered as not sent.
         """
         task = self._carried(claimed)
         if task is not None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(ANSWER_SECONDS):
+                async with asyncio.timeout(seconds):
                     return await asyncio.shield(task)
         try:
             return await self._store.write(lambda tx: _give_up(tx, self._rules, claimed.id))
@@ -230,7 +231,7 @@ class Courier:
         until = self._clock.now() + ORPHAN_MS
         while True:
             try:
-                done = await self._store.write(lambda tx: record(tx, self._rules, delivery.id, outcome))
+                done = await self._store.write(lambda tx: _recorded(tx, self._rules, parcel, outcome))
             except StorageUnavailable:
                 if self._clock.now() >= until:
                     return delivery  # still attempting, as far as anybody knows
@@ -259,6 +260,13 @@ class Courier:
 
 def _was_answered(outcome: Outcome) -> bool:
     return isinstance(outcome, (Accepted, Refused)) or (isinstance(outcome, NotSent) and outcome.answered)
+
+
+async def _recorded(tx: Tx, rules: Rules, parcel: Parcel, outcome: Outcome) -> Delivery | None:
+    done = await record(tx, rules, parcel.delivery.id, outcome)
+    if done is None and isinstance(outcome, Accepted):
+        await closed_stray(tx, parcel, outcome.message_id)
+    return done
 
 
 async def _orphan(tx: Tx, rules: Rules, delivery_id: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from otp import stage
+from otp.accounts import reached
 from otp.codes import KeyRing
 from otp.events import CLOSE_MESSAGE, DeliveryClaimed, DeliverySettled, RequestFinished, SubscriberLeft
 from otp.lifecycle import status_at
@@ -92,10 +93,11 @@ async def claim(  # noqa: PLR0913  # all that a delivery is made of
     context: Context | None = None,
     *,
     at_once: bool = False,
+    patience_ms: int = SEND_PATIENCE_MS,
 ) -> Claim:
     """Wish for a code message to a subscriber, if the limits have room for it: a new code, or `code` once more.
 
-    `at_once` begins the first attempt in the same transaction.
+    `at_once` begins the first attempt in the same transaction; a `/send` is given up after `patience_ms`.
     """
     terms = terms if code else rules.policy.within(terms)
     under_way = await settle_orphan(tx, rules, await tx.under_way(sub.id, terms.purpose))
@@ -107,7 +109,9 @@ async def claim(  # noqa: PLR0913  # all that a delivery is made of
     wait = await room(tx, rules.policy, sub, cause)
     if wait is not None:
         return NoRoom(wait)
-    delivery = _new_delivery(tx.now, rules, sub, terms, cause, request, code, context)
+    delivery = _new_delivery(
+        tx.now, rules, sub, terms, cause, request, code, context, patience_ms=patience_ms
+    )
     if not await tx.claim(delivery):
         other = await tx.under_way(sub.id, terms.purpose)
         return Busy(other or delivery)
@@ -126,7 +130,7 @@ async def room(tx: Tx, policy: Policy, sub: Subscriber, cause: Cause) -> int | N
     return wait_for_room(spent, limit=policy.send_limit, window_ms=policy.send_window_ms, now=tx.now)
 
 
-def _new_delivery(
+def _new_delivery(  # noqa: PLR0913  # as above
     now: int,
     rules: Rules,
     sub: Subscriber,
@@ -135,8 +139,10 @@ def _new_delivery(
     request: Request | None,
     code: Code | None,
     context: Context | None,
+    *,
+    patience_ms: int,
 ) -> Delivery:
-    by = code.expires_at if code is not None and request is None and by_tap(cause) else now + SEND_PATIENCE_MS
+    by = code.expires_at if code is not None and request is None and by_tap(cause) else now + patience_ms
     return Delivery(
         id=_ordered_id(now, rules.randomness),
         project_id=sub.project_id,
@@ -283,7 +289,9 @@ async def _try_again(tx: Tx, rules: Rules, delivery: Delivery, retry_after_ms: i
 
 async def _accept(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
     sub = await tx.subscriber_by_id(delivery.subscriber_id)
+    shared = await tx.lock_accounts(delivery.subscriber_id)
     ends_at = await _activate(tx, delivery, sub, tx.now + delivery.terms.ttl_minutes * MINUTE_MS)
+    await reached(tx, delivery.subscriber_id, shared=shared)
     if delivery.request_id is not None:
         request = await tx.request(delivery.request_id)
         if request is not None:
@@ -320,7 +328,9 @@ async def _settle_unknown(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
     await tx.add_message(_code_message(delivery))
     sub = await tx.subscriber_by_id(delivery.subscriber_id)
     attempted_at = delivery.attempted_at if delivery.attempted_at is not None else delivery.claimed_at
+    shared = await tx.lock_accounts(delivery.subscriber_id)
     await _activate(tx, delivery, sub, attempted_at + delivery.terms.ttl_minutes * MINUTE_MS)
+    await reached(tx, delivery.subscriber_id, shared=shared, certainly=False)
     return await _settle(tx, rules, delivery, DeliveryState.UNKNOWN, None, sub)
 
 

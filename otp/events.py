@@ -148,6 +148,16 @@ class SubscriberLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class SubscriberRelinked:
+    """An account is reached by another person in this channel from now on: a code of theirs was verified for it."""
+
+    subscriber: Subscriber
+    external_id: str
+    previous_id: str
+    """The subscriber by whom it was reached before."""
+
+
+@dataclass(frozen=True, slots=True)
 class SubscriberLocked:
     """The guess budget is used up."""
 
@@ -193,6 +203,7 @@ Event = (
     | MessageOver
     | SubscriberJoined
     | SubscriberLeft
+    | SubscriberRelinked
     | SubscriberLocked
     | SubscriberUnlocked
     | NoticesDue

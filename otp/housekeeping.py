@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,8 @@ from otp.model import (
     Ending,
     Job,
     MessageKind,
+    Mode,
+    Person,
     Project,
     RequestStatus,
     SentMessage,
@@ -159,7 +162,7 @@ async def closing(tx: Tx, job: Job) -> Closing | ClosingQuestion | int | None:
     """What a message is to become; or when to look again, while its code lives; None when there is nothing to do."""
     message = await tx.shown_code(job.subject)
     if message is None:
-        return await _closing_question(tx, job)
+        return await _stray(tx, job) if job.payload else await _closing_question(tx, job)
     ending = message.ended
     if ending is None:
         alive_until = await tx.code_end(message.code_id)
@@ -187,6 +190,18 @@ async def _closing_question(tx: Tx, job: Job) -> ClosingQuestion | int | None:
     sub = await tx.subscriber_of(project.id, request.mode, message.person)
     language = await tx.chosen_language(message.person) or message.language or (sub.language if sub else "")
     return ClosingQuestion(message, message.messenger_id, project, language)
+
+
+async def _stray(tx: Tx, job: Job) -> Closing | None:
+    """The message of somebody who was forgotten: the job alone knows of it."""
+    told = json.loads(job.payload)
+    project = await tx.project(told["project_id"])
+    if project is None:
+        return None
+    person, ending = Person.at(told["address"]), Ending(told["ending"])
+    nobody = Subscriber("", project.id, Mode(told["mode"]), person, told["language"], False, 0, False)
+    message = ShownCode(job.subject, told["messenger_id"], person, job.subject, "", ending)
+    return Closing(message, project, nobody, ending)
 
 
 async def lock_notice(tx: Tx, rules: Rules, job: Job) -> LockNotice | None:

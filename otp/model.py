@@ -162,6 +162,24 @@ class Subscriber:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """By whom an account of the site is reached in one channel."""
+
+    channel: Channel
+    subscriber_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a site may know of a subscriber."""
+
+    subscriber: Subscriber
+    subscribed_at: int
+    external_id: str | None
+    """Of the account for which a code of theirs was verified last."""
+
+
+@dataclass(frozen=True, slots=True)
 class CodeTerms:
     """What the caller asked of a code."""
 
@@ -235,6 +253,8 @@ class Request:
     """Somebody followed its link, or typed its id."""
     verified_at: int | None = None
     """When a code of it was accepted."""
+    external_id: str | None = None
+    """For which of the site's accounts the code is: whose code was verified is linked to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,3 +397,5 @@ class Job:
     attempts: int
     owner: str
     """The taker, while its lease lasts."""
+    payload: str = ""
+    """What is needed to do it, where no row holds that."""

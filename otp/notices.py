@@ -17,6 +17,7 @@ from otp.events import (
     SubscriberJoined,
     SubscriberLeft,
     SubscriberLocked,
+    SubscriberRelinked,
     SubscriberUnlocked,
     WrongCode,
 )
@@ -55,6 +56,7 @@ _OF_SUBSCRIBERS: Final[Mapping[type, str]] = {
     SubscriberLeft: "subscriber.left",
     SubscriberLocked: "subscriber.locked",
     SubscriberUnlocked: "subscriber.unlocked",
+    SubscriberRelinked: "subscriber.relinked",
 }
 """Changes that hold a `subscriber` and tell no more than who it is: another one is another line."""
 _OF_REQUESTS: Final = {RequestStatus.CANCELLED: "otp.cancelled", RequestStatus.EXPIRED: "otp.expired"}

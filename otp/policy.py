@@ -42,6 +42,8 @@ SEND_PATIENCE_MS: Final = 15 * SECOND_MS
 """`/send` answers within this time, and tries again within it what certainly did not arrive."""
 ATTEMPT_TIMEOUT_MS: Final = 10 * SECOND_MS
 """One call of a messenger, at most."""
+FIRST_PATIENCE_MS: Final = 10 * SECOND_MS
+"""Of a `/send` with another channel to fall back on: what is left of `SEND_PATIENCE_MS` is the other's."""
 MIN_ATTEMPT_MS: Final = 1 * SECOND_MS
 """With less time than this left no further attempt begins."""
 WORTH_SENDING_MS: Final = 15 * SECOND_MS

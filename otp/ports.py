@@ -18,10 +18,12 @@ from otp.model import (
     Job,
     KeptCall,
     KeyClaim,
+    Link,
     MessageKind,
     Mode,
     Parcel,
     Person,
+    Profile,
     Project,
     Refusal,
     Request,
@@ -264,6 +266,55 @@ class Tx(Protocol):
 
     async def refuses(self, person: Person, project_id: str, mode: Mode) -> bool:
         """Whether the person wants nothing from the project."""
+        ...
+
+    # ------------------------------------------------------------- accounts
+
+    async def links(self, project_id: str, mode: Mode, external_id: str) -> list[Link]:
+        """By whom an account is reached, the one used last first."""
+        ...
+
+    async def lock_account(self, project_id: str, mode: Mode, external_id: str) -> None:
+        """Whoever else links or reaches this account waits until this transaction ends."""
+        ...
+
+    async def lock_accounts(self, subscriber_id: str) -> bool:
+        """The same for all accounts of a subscriber, who is locked; False when there are none."""
+        ...
+
+    async def link(self, subscriber: Subscriber, external_id: str) -> None:
+        """Let an account be reached by this subscriber in their channel, instead of whoever was there; used now."""
+        ...
+
+    async def note_used(self, subscriber_id: str) -> None:
+        """Whatever accounts this subscriber has were reached by them now."""
+        ...
+
+    async def end_shared_codes(self, subscriber_id: str, ending: Ending) -> None:
+        """End the codes of those who share an account with a subscriber, of whom one for the same purpose lives."""
+        ...
+
+    async def account_of(self, request_id: str) -> str | None:
+        """For which account a request's code is; it never changes, so nothing is locked."""
+        ...
+
+    async def profile(self, project_id: str, mode: Mode, subscriber_id: str) -> Profile | None:
+        """What may be told of a project's own subscriber."""
+        ...
+
+    async def pending_of(self, subscriber_id: str) -> list[str]:
+        """The ids of the pending requests for which something was claimed for a subscriber, in order."""
+        ...
+
+    async def erase_subscriber(self, subscriber: Subscriber) -> None:
+        """Remove a subscriber who has left, and all rows about them; what requests came to stays without the person.
+
+        Code messages on the screen that tell no end yet are still to be closed, by jobs that hold all they need.
+        """
+        ...
+
+    async def close_stray(self, message: ShownCode, subscriber: Subscriber) -> None:
+        """Plan that a code message tells that its code is over, though no row knows of it, or of its subscriber."""
         ...
 
     # ---------------------------------------------------------------- codes

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from otp import codes, pairing, stage
+from otp.accounts import link
 from otp.courier import Courier
 from otp.delivery import Busy, NoRoom, Rules, TooMany, claim, finish, settle_orphan
 from otp.errors import (
@@ -51,6 +52,7 @@ from otp.policy import (
     ORPHAN_MS,
     REQUEST_LIFE_MS,
     SECOND_MS,
+    SEND_PATIENCE_MS,
     Policy,
     whole_seconds,
 )
@@ -124,6 +126,16 @@ class OtpService:
         self._bots = bots
 
     @property
+    def store(self) -> Store:
+        """Where all is kept."""
+        return self._store
+
+    @property
+    def rules(self) -> Rules:
+        """What is decided with."""
+        return self._rules
+
+    @property
     def policy(self) -> Policy:
         """The limits in force."""
         return self._rules.policy
@@ -153,8 +165,9 @@ class OtpService:
         context: Context | None = None,
         *,
         match: bool = False,
+        external_id: str | None = None,
     ) -> NewRequest:
-        """Create a request. Raises `ChannelUnavailable`, `MessengerUnavailable`."""
+        """Create a request, for an account if one is named. Raises `ChannelUnavailable`, `MessengerUnavailable`."""
         bots = self._links(channel)
 
         async def work(tx: Tx) -> Request:
@@ -174,6 +187,7 @@ class OtpService:
                 context=context,
                 match=new_match(self._rules.randomness) if match else None,
                 pairing_code=pairing.new_code(self._rules.randomness),
+                external_id=external_id,
             )
             await tx.add_request(request)
             tx.emit(RequestCreated(request))
@@ -236,7 +250,7 @@ class OtpService:
         reuse: bool = False,
     ) -> Delivery:
         """The first half of `send`: what is to be sent, committed."""
-        scene = self._scene(caller, subscriber_id)
+        scene = self.scene(caller, subscriber_id)
         subscriber_id = scene.id if scene else subscriber_id
 
         async def work(tx: Tx) -> Delivery:
@@ -244,25 +258,44 @@ class OtpService:
             if scene is not None:
                 await set_scene(tx, scene)
             sub = await tx.subscriber(caller.project.id, caller.mode, subscriber_id)
-            if sub is None or not sub.subscribed:
-                raise _not_found()
-            if sub.locked:
-                raise _locked()
-            code = await tx.code(sub.id, terms.purpose) if reuse else None
-            if code is not None and self._rules.keys.digits(code.seed) is None:
-                code = None
-            wanted = code.terms if code else terms
-            free = self._courier.is_free(sub.person.channel)
-            claimed = await claim(
-                tx, self._rules, sub, wanted, Cause.SEND, code=code, context=context, at_once=free
-            )
-            return self._claimed(tx.now, claimed)
+            return await self.claim_for(tx, sub, terms, context, reuse=reuse)
 
         return await self._store.write(work)
 
-    async def outcome(self, claimed: Delivery) -> Delivery | None:
+    async def claim_for(
+        self,
+        tx: Tx,
+        sub: Subscriber | None,
+        terms: CodeTerms,
+        context: Context | None,
+        *,
+        reuse: bool,
+        patience_ms: int = SEND_PATIENCE_MS,
+    ) -> Delivery:
+        """What is to be sent to this subscriber; it is given up after so long."""
+        if sub is None or not sub.subscribed:
+            raise _not_found()
+        if sub.locked:
+            raise _locked()
+        code = await tx.code(sub.id, terms.purpose) if reuse else None
+        if code is not None and self._rules.keys.digits(code.seed) is None:
+            code = None
+        claimed = await claim(
+            tx,
+            self._rules,
+            sub,
+            code.terms if code else terms,
+            Cause.SEND,
+            code=code,
+            context=context,
+            at_once=self._courier.is_free(sub.person.channel),
+            patience_ms=patience_ms,
+        )
+        return self._claimed(tx.now, claimed)
+
+    async def outcome(self, claimed: Delivery, wait_ms: int = SEND_PATIENCE_MS) -> Delivery | None:
         """What became of it, or how it is when the caller must be answered."""
-        return await self._courier.outcome(claimed)
+        return await self._courier.outcome(claimed, wait_ms / SECOND_MS)
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
         """How it is now."""
@@ -270,7 +303,7 @@ class OtpService:
 
     async def told(self, caller: Caller, subscriber_id: str, settled: Delivery | None) -> tuple[int, bool]:
         """What `send` answers. Raises what became of a message that was not accepted."""
-        scene = self._scene(caller, subscriber_id)
+        scene = self.scene(caller, subscriber_id)
         subscriber_id = scene.id if scene else subscriber_id
         if settled is None or settled.refusal is Refusal.WITHDRAWN:
             await self._store.read(lambda tx: _why_withdrawn(tx, caller, subscriber_id))
@@ -281,7 +314,7 @@ class OtpService:
     def _claimed(self, now: int, got: Delivery | Busy | NoRoom | TooMany) -> Delivery:
         match got:
             case Busy(other):
-                raise self._in_progress(
+                raise self.in_progress(
                     other, now, "Another code for this subscriber and purpose is on its way."
                 )
             case NoRoom(wait_ms):
@@ -315,13 +348,13 @@ class OtpService:
                 raise RequestNotPending(f"The request is {status}: nothing is left to cancel.")
             attempt = await cancel_for_site(tx, self._rules, request)
             if attempt is not None:
-                raise self._in_progress(attempt, tx.now, "The code of this request is being sent.")
+                raise self.in_progress(attempt, tx.now, "The code of this request is being sent.")
 
         await self._store.write(work)
 
     async def revoke(self, caller: Caller, subscriber_id: str, purpose: str) -> bool:
         """End the live code of a subscriber, if there is one. Raises `SubscriberNotFound`, `SendInProgress`."""
-        scene = self._scene(caller, subscriber_id)
+        scene = self.scene(caller, subscriber_id)
         subscriber_id = scene.id if scene else subscriber_id
 
         async def work(tx: Tx) -> bool:
@@ -331,7 +364,7 @@ class OtpService:
                 raise SubscriberNotFound("There is no subscriber with this id.")
             coming = await settle_orphan(tx, self._rules, await tx.under_way(sub.id, purpose))
             if coming is not None:
-                raise self._in_progress(
+                raise self.in_progress(
                     coming, tx.now, "A code for this subscriber and purpose is on its way."
                 )
             code = await tx.code(sub.id, purpose)
@@ -339,44 +372,54 @@ class OtpService:
 
         return await self._store.write(work)
 
-    def _in_progress(self, delivery: Delivery, now: int, detail: str) -> SendInProgress:
+    def in_progress(self, delivery: Delivery, now: int, detail: str) -> SendInProgress:
+        """Why nothing else can be done meanwhile."""
         return SendInProgress(detail, retry_after=self._settled_in(delivery, now))
 
     async def verify(
         self, caller: Caller, subscriber_id: str, typed: str, purpose: str | None, request_id: str | None
     ) -> Verdict:
         """Judge a guess: count it, compare, consume, in one transaction."""
-        scene = self._scene(caller, subscriber_id)
+        scene = self.scene(caller, subscriber_id)
         subscriber_id = scene.id if scene else subscriber_id
 
         async def work(tx: Tx) -> Verdict:
-            await _enabled(tx, caller)
-            request = await own_request(tx, caller, request_id) if request_id is not None else None
-            if request is not None and purpose not in (None, request.terms.purpose):
-                raise InvalidField("purpose", "The request of this request_id has another purpose.")
+            request = await asked(tx, caller, purpose, request_id)
             sub = await tx.subscriber(caller.project.id, caller.mode, subscriber_id)
             if sub is None:
                 return Verdict(Reason.LOCKED if scene and scene.locked else Reason.NO_ACTIVE_CODE)
-            if sub.locked or sub.wrong_guesses >= self.policy.guess_budget:
-                await self._lock(tx, sub)
+            if await self.is_locked(tx, sub):
                 return Verdict(Reason.LOCKED)
             if request_id is not None and request is None:
                 return Verdict(Reason.NO_ACTIVE_CODE)
             code = await tx.code(sub.id, request.terms.purpose if request else purpose or DEFAULT_PURPOSE)
             if code is None or (request_id is not None and code.request_id != request_id):
                 return Verdict(Reason.NO_ACTIVE_CODE)
-            return await self._judge(tx, sub, code, codes.clean(typed))
+            return await self.judge(tx, sub, code, typed, request)
 
         return await self._store.write(work, About(subscriber_id, request_id, caller.project.id))
 
-    def _scene(self, caller: Caller, subscriber_id: str) -> Subscriber | None:
+    def scene(self, caller: Caller, subscriber_id: str) -> Subscriber | None:
         """The fixed subscriber that is meant, if it is one of test mode's."""
         if not self._rehearses or caller.mode is not Mode.TEST:
             return None
         return stage.fixed_subscriber(subscriber_id, caller.project.id, self.channels)
 
-    async def _judge(self, tx: Tx, sub: Subscriber, code: Code, cleaned: str) -> Verdict:
-        """The whole security argument: an attempt is counted before the comparison, and only one caller consumes."""
+    async def is_locked(self, tx: Tx, sub: Subscriber) -> bool:
+        """Whether too many wrong codes were entered; written down if it was not."""
+        if not sub.locked and sub.wrong_guesses < self.policy.guess_budget:
+            return False
+        await self._lock(tx, sub)
+        return True
+
+    async def judge(
+        self, tx: Tx, sub: Subscriber, code: Code, typed: str, request: Request | None
+    ) -> Verdict:
+        """The whole security argument: an attempt is counted before the comparison, and only one caller consumes.
+
+        `request` is the code's own, if it was named. When it is for an account, that is linked to who is verified.
+        """
+        cleaned = codes.clean(typed)
         digits = self._rules.keys.digits(code.seed)
         if digits is None:
             return Verdict(Reason.NO_ACTIVE_CODE)
@@ -384,6 +427,7 @@ class OtpService:
         if not codes.well_formed(cleaned, len(digits)):
             left = min(code.terms.max_attempts - code.attempts, budget - sub.wrong_guesses)
             return Verdict(Reason.MALFORMED_CODE, max(0, left))
+        await _lock_account(tx, sub, request)
         made = await tx.count_attempt(code.id)
         if made is None:
             return Verdict(Reason.NO_ACTIVE_CODE)
@@ -394,6 +438,7 @@ class OtpService:
                 await tx.clear_guesses(sub.id)
             if code.request_id is not None:
                 await tx.note_verified(code.request_id)
+            await _link(tx, sub, code, request)
             tx.emit(CodeVerified(*_about(sub, code)))
             return Verdict(None)
         wrong = await tx.count_wrong_guess(sub.id)
@@ -447,6 +492,30 @@ async def own_request(tx: Tx, caller: Caller, request_id: str) -> Request | None
     if request is None or (request.project_id, request.mode) != (caller.project.id, caller.mode):
         return None
     return None if is_forgotten(request, tx.now) else request
+
+
+async def asked(tx: Tx, caller: Caller, purpose: str | None, request_id: str | None) -> Request | None:
+    """The request that a guess names, if it may be read. Raises `InvalidField`: it has another purpose."""
+    await _enabled(tx, caller)
+    request = await own_request(tx, caller, request_id) if request_id is not None else None
+    if request is not None and purpose not in (None, request.terms.purpose):
+        raise InvalidField("purpose", "The request of this request_id has another purpose.")
+    return request
+
+
+async def _lock_account(tx: Tx, sub: Subscriber, request: Request | None) -> None:
+    """Before the code, as whoever brings one to the account does."""
+    if request is not None and request.external_id is not None:
+        await tx.lock_account(sub.project_id, sub.mode, request.external_id)
+
+
+async def _link(tx: Tx, sub: Subscriber, code: Code, request: Request | None) -> None:
+    """Link the account for which an accepted code was asked for, if it was."""
+    if code.request_id is None:
+        return
+    external_id = request.external_id if request is not None else await tx.account_of(code.request_id)
+    if external_id is not None:
+        await link(tx, sub, external_id)
 
 
 async def _state(tx: Tx, caller: Caller, request_id: str) -> tuple[RequestState, Request]:

@@ -35,6 +35,7 @@ TABLES: Final = (
     "updates",
     "people",
     "subscribers",
+    "accounts",
     "refusals",
     "requests",
     "codes",

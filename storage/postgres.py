@@ -23,7 +23,7 @@ import asyncpg
 
 from otp.errors import StorageUnavailable, StorageUnusable
 from otp.events import Event
-from otp.model import Caller, Person, Project
+from otp.model import Caller, Mode, Person, Project
 from otp.notices import Notice
 from otp.ports import About, Clock, Work
 from otp.tasks import Tasks
@@ -180,6 +180,11 @@ class PostgresTx(SqlTx):
     async def _lock_around(self, delivery_id: str) -> None:
         await self._connection.fetch(_AROUND, delivery_id)
 
+    async def lock_account(self, project_id: str, mode: Mode, external_id: str) -> None:
+        await self._connection.fetch(
+            "SELECT pg_advisory_xact_lock(hashtextextended($1, 2))", f"{project_id} {mode} {external_id}"
+        )
+
 
 _PROJECT = (
     f"SELECT {PROJECT}, EXISTS (SELECT 1 FROM endpoints w WHERE w.project_id = projects.id AND {OPEN}) AS listening "
@@ -226,6 +231,9 @@ class PostgresReadTx(PostgresTx):
         pass
 
     async def _lock_around(self, delivery_id: str) -> None:
+        pass
+
+    async def lock_account(self, project_id: str, mode: Mode, external_id: str) -> None:
         pass
 
 

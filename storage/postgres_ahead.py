@@ -36,13 +36,14 @@ def _part(name: str, columns: str, condition: str) -> str:
 # How many are asked about is hidden in a SELECT: else the database plans anew each time, which takes longer than the look.
 LOOK: Final = " ".join(
     (
-        f"SELECT asked.nth, {NOW} AS told_at, p.*, r.*, s.*, c.*, l.*",
+        f"SELECT asked.nth, {NOW} AS told_at, p.*, r.*, s.*, c.*, a.*, l.*",
         f"FROM unnest({', '.join(f'(SELECT ${at}::text[])' for at in (1, 2, 3))}) WITH ORDINALITY",
         "AS asked (project, request, subscriber, nth)",
         _part("p", PROJECT, "projects WHERE id = asked.project AND deleted = 0"),
         _part("r", REQUEST, "requests WHERE id = asked.request"),
         _part("s", SUBSCRIBER, "subscribers WHERE id = asked.subscriber"),
         _part("c", CODE, "codes WHERE subscriber_id = asked.subscriber"),
+        _part("a", "external_id", "requests WHERE id = c.c_request_id"),
         f"CROSS JOIN LATERAL (SELECT EXISTS (SELECT 1 FROM endpoints w WHERE w.project_id = asked.project AND {OPEN})",
         "AS listening) AS l",
     )
@@ -81,6 +82,8 @@ class Found:
     """Whether an endpoint may have to be told of what happens."""
     codes: dict[str, Code] = field(default_factory=dict)
     """By purpose."""
+    accounts: dict[str, str | None] = field(default_factory=dict)
+    """For which account the codes of requests are."""
 
 
 @dataclass(eq=False, slots=True)
@@ -128,6 +131,8 @@ def looked(wanted: Sequence[About], found: Iterable[Row]) -> dict[About, Found]:
         if row["c_id"] is not None:
             code = rows.code(_of(row, "c_"))
             one.codes[code.terms.purpose] = code
+            if code.request_id is not None:
+                one.accounts[code.request_id] = row["a_external_id"]
     return told
 
 
@@ -195,6 +200,9 @@ class AheadTx(SqlTx):
     async def _lock_around(self, delivery_id: str) -> NoReturn:
         raise NeedsTransactionError
 
+    async def lock_account(self, project_id: str, mode: Mode, external_id: str) -> NoReturn:
+        raise NeedsTransactionError
+
     def _forget_endpoints(self) -> NoReturn:
         raise NeedsTransactionError
 
@@ -220,6 +228,10 @@ class AheadTx(SqlTx):
             await self.rows("")
         code = self._found.codes.get(purpose)
         return code if code is not None and code.id in self._codes and code.expires_at > self.now else None
+
+    async def account_of(self, request_id: str) -> str | None:
+        found = self._found.accounts
+        return found[request_id] if request_id in found else await self.rows("")
 
     # -------------------------------------------------------------- changes
 

@@ -20,6 +20,7 @@ from otp.model import (
     Ending,
     Job,
     KeptCall,
+    Link,
     Match,
     Mode,
     Person,
@@ -42,14 +43,15 @@ SUBSCRIBER = "id, project_id, mode, address, language, subscribed, wrong_guesses
 TERMS = "purpose, ttl_minutes, max_attempts, code_length"
 REQUEST = (
     f"id, project_id, mode, channel, {TERMS}, status, created_at, expires_at, finished_at, bound_to, "
-    "subscriber_id, reported, context, match_number, match_choice, pairing_code, opened, verified_at"
+    "subscriber_id, reported, context, match_number, match_choice, pairing_code, opened, verified_at, "
+    "external_id"
 )
 CODE = f"id, subscriber_id, request_id, {TERMS}, seed, key_id, attempts, expires_at"
 DELIVERY = (
     f"id, project_id, subscriber_id, address, request_id, cause, {TERMS}, seed, key_id, code_id, reuses, "
     "state, refusal, tries, claimed_at, due_at, give_up_at, attempted_at, context"
 )
-JOB = "kind, subject, due_at, attempts, owner"
+JOB = "kind, subject, due_at, attempts, owner, payload"
 
 
 def project(row: Row) -> Project:
@@ -124,6 +126,7 @@ def request(row: Row) -> Request:
         pairing_code=row["pairing_code"],
         opened=bool(row["opened"]),
         verified_at=row["verified_at"],
+        external_id=row["external_id"],
     )
 
 
@@ -166,7 +169,12 @@ def delivery(row: Row) -> Delivery:
 
 def job(row: Row) -> Job:
     """A leased job."""
-    return Job(row["kind"], row["subject"], row["due_at"], row["attempts"], row["owner"])
+    return Job(row["kind"], row["subject"], row["due_at"], row["attempts"], row["owner"], row["payload"])
+
+
+def link(row: Row) -> Link:
+    """By whom an account is reached."""
+    return Link(Channel(row["channel"]), row["subscriber_id"])
 
 
 def shown_code(row: Row) -> ShownCode:

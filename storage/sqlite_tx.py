@@ -105,6 +105,13 @@ class Ahead:
         if self.owners:
             for row in self._all(_MESSAGES, self.owners):
                 self.messages.setdefault(row["code_id"], []).append(row["id"])
+        # Of codes too, whose guesses may not name it: what it says of an account is needed if they are right.
+        requests |= {
+            code.request_id
+            for one in self.codes.values()
+            for code in one.values()
+            if code.request_id is not None
+        }
         if requests:
             self.requests = dict.fromkeys(requests)
             self.requests.update((row["id"], rows.request(row)) for row in self._all(_REQUESTS, requests))
@@ -237,6 +244,12 @@ class SqliteTx(SqlTx):
             return await super().request(request_id)
         return self._ahead.requests[request_id]
 
+    async def account_of(self, request_id: str) -> str | None:
+        if self._ahead is None or request_id not in self._ahead.requests:
+            return await super().account_of(request_id)
+        known = self._ahead.requests[request_id]
+        return known.external_id if known is not None else None
+
     async def code(self, subscriber_id: str, purpose: str) -> Code | None:
         if self._ahead is None or subscriber_id not in self._ahead.codes:
             return await super().code(subscriber_id, purpose)
@@ -326,4 +339,7 @@ class SqliteTx(SqlTx):
         pass  # as every writer is
 
     async def _lock_around(self, delivery_id: str) -> None:
+        pass
+
+    async def lock_account(self, project_id: str, mode: Mode, external_id: str) -> None:
         pass

@@ -46,6 +46,7 @@ from otp.policy import (
     UPDATE_KEYS_KEPT_MS,
 )
 from storage import outbox, rows
+from storage.accounts import AccountsTx
 from storage.outbox import OutboxTx
 from storage.rows import CODE, DELIVERY, JOB, PROJECT, REQUEST, SUBSCRIBER, Row
 
@@ -57,7 +58,7 @@ CALLER = (
 )
 
 
-class SqlTx(OutboxTx, ABC):
+class SqlTx(AccountsTx, OutboxTx, ABC):
     """One transaction; see `otp.ports.Tx` for what each method promises."""
 
     LOCKED: ClassVar[str]
@@ -423,8 +424,8 @@ class SqlTx(OutboxTx, ABC):
     async def add_request(self, request: Request) -> None:
         await self.rows(
             "INSERT INTO requests (id, project_id, mode, channel, purpose, ttl_minutes, max_attempts, code_length, "
-            "status, created_at, expires_at, context, match_number, match_choice, pairing_code) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+            "status, created_at, expires_at, context, match_number, match_choice, pairing_code, external_id) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
             request.id,
             request.project_id,
             request.mode,
@@ -440,6 +441,7 @@ class SqlTx(OutboxTx, ABC):
             request.match.number if request.match else None,
             ",".join(request.match.choice) if request.match else None,
             request.pairing_code,
+            request.external_id,
         )
 
     async def request(self, request_id: str) -> Request | None:
@@ -821,6 +823,7 @@ _OF_PROJECT = (
     f"DELETE FROM messages WHERE subscriber_id IN {_some('subscribers')}",
     f"DELETE FROM deliveries WHERE subscriber_id IN {_some('subscribers')}",
     f"DELETE FROM codes WHERE subscriber_id IN {_some('subscribers')}",
+    f"DELETE FROM accounts WHERE subscriber_id IN {_some('subscribers')}",
     f"DELETE FROM subscribers WHERE id IN {_some('subscribers')}",
     f"DELETE FROM idempotency WHERE id IN {_some('idempotency')}",
     (

@@ -26,7 +26,7 @@ STORES = ("sqlite", "postgres")
 """Every store that the contract holds for."""
 
 
-FAST_ON_BOTH = ("test_store", "test_service", "test_races", "test_events")
+FAST_ON_BOTH = ("test_store", "test_service", "test_races", "test_events", "test_accounts", "test_forgetting")
 """The contract of the stores, calls, races and events; the other rules are held against PostgreSQL by `make test-slow`."""
 
 

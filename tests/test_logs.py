@@ -28,6 +28,7 @@ from otp.events import (
     Event,
     RequestFinished,
     SubscriberLocked,
+    SubscriberRelinked,
     SubscriberUnlocked,
     WrongCode,
 )
@@ -596,9 +597,14 @@ def test_console_lines_escape_what_libraries_say(output: Output):
             "info",
             {"subscriber": "sub-1", "purpose": "login"},
         ),
+        (
+            SubscriberRelinked(SUBSCRIBER, "ann@example.org", "sub-0"),
+            "warning",
+            {"subscriber": "sub-1", "previous": "sub-0", "project": "project-1"},
+        ),
         (RequestFinished("r" * 16, "project-1", RequestStatus.SENT), "debug", {}),
     ],
-    ids=["accepted", "refused", "unknown", "locked", "unlocked", "wrong", "right", "finished"],
+    ids=["accepted", "refused", "unknown", "locked", "unlocked", "wrong", "right", "relinked", "finished"],
 )
 def test_an_event_of_the_domain_is_one_line(output: Output, event: Event, level: str, facts: dict[str, Any]):
     """With ids, and nothing of the person or the code."""
@@ -609,7 +615,9 @@ def test_an_event_of_the_domain_is_one_line(output: Output, event: Event, level:
     assert found["event"].startswith("otp.")
     assert facts.items() <= found.items()
     shown = json.dumps(found)
-    assert not [part for part in (str(PERSON.user_id), "seed-of", "key-id", "r" * 16) if part in shown]
+    assert not [
+        part for part in (str(PERSON.user_id), "seed-of", "key-id", "r" * 16, "example.org") if part in shown
+    ]
 
 
 def test_the_names_of_events_are_in_snake_case(output: Output):

@@ -16,6 +16,7 @@ from otp.codes import key_hash
 from otp.errors import StorageUnusable
 from otp.model import DeliveryState
 from otp.policy import ORPHAN_MS, Policy
+from otp.ports import Tx
 from otp.service import Reason
 from storage import Reach, open_store
 from storage.migrations import load, pending
@@ -97,6 +98,13 @@ async def rows(url: str) -> int:
     return int(found)
 
 
+async def linked(tx: Tx, subscriber_id: str) -> None:
+    """An account of this subscriber."""
+    sub = await tx.subscriber_by_id(subscriber_id)
+    assert sub is not None
+    await tx.link(sub, "user-1")
+
+
 async def filled(file: str, clock: FakeClock) -> None:
     """A little of everything."""
     async with over_file(file, clock) as world:
@@ -104,6 +112,7 @@ async def filled(file: str, clock: FakeClock) -> None:
         await world.subscribe(BOB, world.other)
         await world.verify(sub, "1" * 6)
         await world.request()
+        await world.store.write(lambda tx: linked(tx, sub))
 
 
 # ------------------------------------------------------------------ as if nothing had happened

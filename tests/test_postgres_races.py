@@ -11,17 +11,20 @@ import pytest
 
 from config.clock import told_clock
 from otp import housekeeping
+from otp.accounts import link
 from otp.delivery import begin, claim, record
-from otp.events import RequestFinished
+from otp.events import RequestFinished, SubscriberRelinked
+from otp.forgetting import forget
 from otp.model import Cause, Mode, Parcel, RequestStatus
 from otp.policy import REQUEST_LIFE_MS
 from otp.ports import Accepted, Tx
 from otp.projects import ERASED_AT_ONCE
+from otp.service import Reason
 from storage import Reach, postgres_line
 from storage.postgres import PostgresStore
 from tests.conftest import postgres_url
 from tests.fakes import FakeClock
-from tests.world import ANN, LOGIN, World, make_world
+from tests.world import ANN, BOB, CAT, LOGIN, World, make_world
 
 OURS = Reach(own_time=False)
 
@@ -127,6 +130,63 @@ async def test_a_code_that_arrives_while_all_are_revoked_is_dead(
         await recorded.commit()
         await revoking
     assert (await world.verify(sub, parcel.digits)).reason is not None
+
+
+async def test_two_channels_of_an_account_come_to_their_outcome_at_once(
+    world: World, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """The second one waits for the account, and ends the code that it would not have seen."""
+    ann, cat = await world.subscribe(ANN), await world.subscribe(CAT)
+    for sub_id in (ann, cat):
+        sub = await world.store.read(lambda tx, one=sub_id: tx.subscriber_by_id(one))  # type: ignore[misc]
+        await world.store.write(lambda tx, one=sub: tx.link(one, "user-1"))  # type: ignore[misc]
+        await world.verify(sub_id, (world.telegram if sub_id == ann else world.max).codes[-1])
+    first, second = await attempted(world, ann), await attempted(world, cat)
+    recorded = Held(world, lambda tx: record(tx, world.rules, first.delivery.id, Accepted("m9")))
+    async with recorded:
+        other = later(
+            world.store.write(lambda tx: record(tx, world.rules, second.delivery.id, Accepted("m8")))
+        )
+        await asyncio.wait({other, later(waiting(admin))}, return_when=asyncio.FIRST_COMPLETED)
+        await recorded.commit()
+        await other
+    assert (await world.verify(ann, first.digits)).reason is Reason.NO_ACTIVE_CODE
+    assert (await world.verify(cat, second.digits)).reason is None
+
+
+async def test_who_is_linked_is_known_to_who_replaces_them_at_once(
+    world: World, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """Both are verified at the same time, in one channel: the second one tells whom it replaced."""
+    ann, bob = [
+        await world.store.read(lambda tx, one=one: tx.subscriber_by_id(one))  # type: ignore[misc]
+        for one in (await world.subscribe(ANN), await world.subscribe(BOB))
+    ]
+    async with Held(world, lambda tx: link(tx, ann, "user-1")) as first:
+        second = later(world.store.write(lambda tx: link(tx, bob, "user-1")))
+        await waiting(admin)
+        await first.commit()
+        await second
+    told = [event for event in world.events if isinstance(event, SubscriberRelinked)]
+    assert [(one.subscriber.id, one.previous_id) for one in told] == [(bob.id, ann.id)]
+
+
+async def test_an_outcome_is_written_down_before_its_subscriber_is_forgotten(
+    world: World, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """Or finds nobody; here it comes first, and what it brought is gone with the rest."""
+    ann = await world.subscribe(ANN)
+    parcel = await attempted(world, ann)
+    async with Held(world, lambda tx: record(tx, world.rules, parcel.delivery.id, Accepted("m9"))) as first:
+        forgetting = later(world.store.write(lambda tx: forget(tx, world.rules, world.caller, ann)))
+        await waiting(admin)
+        await first.commit()
+        assert await forgetting is True
+    assert await world.store.read(lambda tx: tx.delivery(parcel.delivery.id)) is None
+    done = await world.store.write(lambda tx: record(tx, world.rules, parcel.delivery.id, Accepted("m9")))
+    assert done is None
+    left = "SELECT count(*) FROM messages WHERE subscriber_id = $1"
+    assert await admin.fetchval(left, ann) == 0
 
 
 async def test_two_new_keys_at_once_leave_one(

@@ -20,6 +20,7 @@ from otp.model import (
     Delivery,
     DeliveryState,
     Ending,
+    Link,
     MessageKind,
     Mode,
     Person,
@@ -254,6 +255,7 @@ async def fill_a_project(store: Store) -> None:
         await run(store, "add_message", SentMessage(f"q{number}", ANN, MessageKind.QUESTION, request.id))
         await run(store, "add_message", SentMessage(f"l{number}", ANN, MessageKind.LOCKED, None, "s1"))
     await run(store, "put_code", CODE)
+    await run(store, "link", SUB, "user-1")
     await run(store, "claim", replace(DELIVERY, request_id="0" * 16))
     await run(store, "refuse", BOB, "p1", Mode.LIVE)
 
@@ -286,6 +288,7 @@ async def test_a_deleted_project_is_erased_in_batches(filled: Store, limit: int,
     assert await run(filled, "delivery", "d1") is None
     assert await run(filled, "was_shown", "0" * 16, ANN, [MessageKind.QUESTION]) is False
     assert await run(filled, "refuses", BOB, "p1", Mode.LIVE) is False
+    assert await run(filled, "links", "p1", Mode.LIVE, "user-1") == []
     assert await run(filled, "request", "B" * 16) is not None
     await run(filled, "save_project", SHOP)
     assert await run(filled, "project", "p1") == SHOP
@@ -397,13 +400,54 @@ async def test_codes_die_with_their_subscriber_or_project(filled: Store) -> None
         assert await run(filled, "code", "s1", "login") is None
 
 
+# ------------------------------------------------------------------ accounts
+
+
+async def test_an_account_has_one_subscriber_in_a_channel(filled: Store, clock: FakeClock) -> None:
+    """The newer one; that used last comes first, and those of another project or mode are others."""
+    cat, bob = replace(SUB, id="s2", person=BOB), replace(SUB, id="s3", person=Person(Channel.TELEGRAM, 7))
+    theirs = replace(SUB, id="s4", project_id="p2")
+    for sub in (cat, bob, theirs):
+        await run(filled, "add_subscriber", sub)
+    for sub in (SUB, cat, theirs, bob):
+        await run(filled, "link", sub, "user-1")
+        clock.advance(seconds=1)
+    there = ("p1", Mode.LIVE, "user-1")
+    assert await run(filled, "links", *there) == [Link(Channel.TELEGRAM, "s3"), Link(Channel.MAX, "s2")]
+    await run(filled, "note_used", "s2")
+    assert await run(filled, "links", *there) == [Link(Channel.MAX, "s2"), Link(Channel.TELEGRAM, "s3")]
+    assert await run(filled, "links", "p2", Mode.LIVE, "user-1") == [Link(Channel.TELEGRAM, "s4")]
+    assert await run(filled, "links", "p1", Mode.TEST, "user-1") == []
+    assert [await run(filled, "lock_accounts", sub) for sub in ("s1", "s2")] == [False, True]
+
+
+async def test_codes_of_an_account_end_where_the_other_channels_lives(filled: Store) -> None:
+    """Not for another purpose, not of another account, and not by one that is dead."""
+    await run(filled, "add_subscriber", replace(SUB, id="s2", person=BOB))
+    await run(filled, "add_subscriber", replace(SUB, id="s3", person=Person(Channel.MAX, 8)))
+    for sub, account in (("s1", "a"), ("s2", "a"), ("s1", "b"), ("s3", "c")):
+        channel = ANN if sub == "s1" else BOB
+        await run(filled, "link", replace(SUB, id=sub, person=channel), account)
+    pay = replace(TERMS, purpose="pay")
+    codes = [CODE, replace(CODE, id="c2", subscriber_id="s2"), replace(CODE, id="c3", subscriber_id="s3")]
+    codes += [
+        replace(CODE, id="c4", subscriber_id="s2", terms=pay),
+        replace(CODE, id="c5", terms=pay, expires_at=START),
+    ]
+    for code in codes:
+        await run(filled, "put_code", code)
+    await run(filled, "end_shared_codes", "s1", Ending.REPLACED)
+    left = [code.id for code in codes if await run(filled, "code_by_id", code.id) is not None]
+    assert left == ["c1", "c3", "c4"]
+
+
 # ------------------------------------------------------------------ requests
 
 
 async def test_a_request_comes_back_as_it_was(filled: Store) -> None:
     """With and without a channel."""
     await run(filled, "add_request", REQUEST)
-    other = replace(REQUEST, id="S" * 16, channel=Channel.MAX)
+    other = replace(REQUEST, id="S" * 16, channel=Channel.MAX, external_id="user-1")
     await run(filled, "add_request", other)
     assert await run(filled, "request", REQUEST.id) == REQUEST
     assert await run(filled, "request", other.id) == other

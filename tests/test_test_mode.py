@@ -297,3 +297,38 @@ def test_an_unknown_outcome_is_really_one() -> None:
     sub = fixed_subscriber(FIXED_ID.format(5), "shop", [Channel.TELEGRAM])
     assert sub is not None
     assert isinstance(played(sub.person.user_id, "m"), Unknown)
+
+
+async def test_accounts_and_subscribers_in_test_mode(run: Running) -> None:
+    """The real path: linked by a verified code, reached, read and forgotten; and no messenger is called."""
+    before = calls_of_bots(run)
+    request = (await run.call("POST", "/v1/otp/request", {"external_id": "user-1"})).json
+    sub = (await play(run, request, "consent")).json["subscriber_id"]
+    body = {"external_id": "user-1", "code": PLAYED_DIGITS[:6]}
+    verified = await run.call("POST", "/v1/otp/verify", {**body, "request_id": request["request_id"]})
+    assert verified.json == {"verified": True, "test": True}
+    sent = await run.call("POST", "/v1/otp/send", {"external_id": "user-1"})
+    assert (sent.json["subscriber_id"], sent.json["test"]) == (sub, True)
+    assert (await run.call("POST", "/v1/otp/verify", body)).json == {"verified": True, "test": True}
+    read = await run.call("GET", f"/v1/subscribers/{sub}")
+    assert (read.json["external_id"], read.json["test"]) == ("user-1", True)
+    gone = await run.call("DELETE", f"/v1/subscribers/{sub}")
+    assert gone.json == {"subscriber_id": sub, "deleted": True, "test": True}
+    assert (await run.call("GET", f"/v1/subscribers/{sub}")).status == 404
+    await run.quiet()
+    assert calls_of_bots(run) == before
+
+
+@pytest.mark.parametrize("number,locked", [(1, False), (6, True)])
+async def test_the_fixed_subscribers_are_there_to_be_read_and_forgotten(
+    run: Running, number: int, locked: bool
+) -> None:
+    """Before their first scene, and after each end: there is always another one."""
+    path = f"/v1/subscribers/{FIXED_ID.format(number)}"
+    for _ in range(2):
+        read = await run.call("GET", path)
+        assert (read.status, read.json["locked"], read.json["external_id"]) == (200, locked, None)
+        await send(run, number)
+        assert (await run.call("GET", path)).json["locked"] is locked
+        for _ in range(2):
+            assert (await run.call("DELETE", path)).json["deleted"] is True
