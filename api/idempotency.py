@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
 
@@ -16,9 +17,10 @@ from api.answers import json_body
 from api.bodies import InvalidFields
 from api.operations import Operation
 from api.problems import CONTENT_TYPE, PROBLEMS, RETRYABLE, of_error
+from otp.account_calls import CERTAIN, hopeful, rest_of
 from otp.errors import IdempotencyInProgress, OtpError, StorageUnavailable
 from otp.lifecycle import UNDER_WAY
-from otp.model import Caller, Delivery, KeptCall, KeyClaim, Told
+from otp.model import Caller, Delivery, DeliveryState, KeptCall, KeyClaim, Told
 from otp.ports import Store
 from otp.service import OtpService
 
@@ -77,10 +79,23 @@ class KeyedCalls:
         done = await self._keys.once(claim, call.effect)
         if not isinstance(done, Delivery):
             return done
-        told = await self._told(claim, call, done.id, await self._service.outcome(done))
+        settled, earlier = await self._service.outcome(done), None
+        following = await self._following(claim, call, settled)
+        if following is not None:
+            earlier, settled = settled, await self._service.outcome(following, rest_of(done, following))
+        told = await self._told(claim, call, (following or done).id, settled, earlier)
         if isinstance(told, OtpError):
             raise told
         return told
+
+    async def _following(self, claim: KeyClaim, call: _Call, settled: Delivery | None) -> Delivery | None:
+        """What takes the place of a delivery that certainly failed. Only whoever began the first one does that."""
+        if settled is None or settled.state is not DeliveryState.REFUSED:
+            return None
+        try:
+            return await self._keys.instead(claim, settled.id, partial(call.follow, settled))
+        except CERTAIN:
+            return None  # and the first failure is told
 
     async def _meanwhile(self, claim: KeyClaim, call: _Call, kept: KeptCall) -> Told | None:
         """What came of the first call, which did not say so yet, or never will; None when its key is free again."""
@@ -92,10 +107,15 @@ class KeyedCalls:
         return told if isinstance(told, Told) else None
 
     async def _told(
-        self, claim: KeyClaim, call: _Call, delivery_id: str, settled: Delivery | None
+        self,
+        claim: KeyClaim,
+        call: _Call,
+        delivery_id: str,
+        settled: Delivery | None,
+        earlier: Delivery | None = None,
     ) -> Told | OtpError:
         """What a delivery came to, kept; or a refusal that is not kept. Raises `StorageUnavailable`: nobody knows."""
-        told = await call.told(settled)
+        told = await call.told(settled, earlier)
         with suppress(StorageUnavailable):  # then the delivery tells it to whoever asks again
             if isinstance(told, Told):
                 return await self._keys.keep(claim, delivery_id, told)
@@ -145,19 +165,37 @@ class _Call:
             raise TypeError("an operation without a body takes no key")
         return await self._operation.run(service, self._caller, self._body, **self._path)
 
-    async def told(self, settled: Delivery | None) -> Told | OtpError:
-        """What a delivery of it came to."""
-        if self._operation.later is None:
-            raise TypeError("an operation that begins no delivery has none")
+    async def follow(self, settled: Delivery, store: Store) -> Delivery | None:
+        """Another delivery, within a transaction."""
+        later = self._operation.later
+        service = self._service.over(store)
+        return await later.follow(service, self._caller, self._body, settled) if later is not None else None
+
+    async def told(self, settled: Delivery | None, earlier: Delivery | None = None) -> Told | OtpError:
+        """What a delivery of it came to; after an earlier one that failed, the more hopeful of both failures."""
         try:
-            return _done(await self._operation.later.tell(self._service, self._caller, self._body, settled))
+            return _done(await self._tell(settled))
         except StorageUnavailable:
             raise
         except OtpError as error:
+            failed = hopeful(await self._failure(earlier), error) if earlier is not None else error
             try:
-                return _refusal(error)
+                return _refusal(failed)
             except OtpError:
-                return error
+                return failed
+
+    async def _tell(self, settled: Delivery | None) -> dict[str, Any]:
+        if self._operation.later is None:
+            raise TypeError("an operation that begins no delivery has none")
+        return await self._operation.later.tell(self._service, self._caller, self._body, settled)
+
+    async def _failure(self, settled: Delivery) -> OtpError | None:
+        """Why an earlier delivery came to nothing."""
+        try:
+            await self._tell(settled)
+        except CERTAIN as error:
+            return error
+        return None
 
 
 def _done(body: Mapping[str, Any], status: int = 200) -> Told:

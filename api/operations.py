@@ -31,6 +31,8 @@ class Later:
 
     begin: Callable[[OtpService, Caller, Any], Awaitable[Delivery]]
     tell: Callable[[OtpService, Caller, Any, Delivery | None], Awaitable[dict[str, Any]]]
+    follow: Callable[[OtpService, Caller, Any, Delivery], Awaitable[Delivery | None]]
+    """Another delivery after one that certainly failed, if there is to be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,17 @@ async def _claim(service: OtpService, caller: Caller, body: schemas.SendBody) ->
     if _by_account(body):
         return await AccountCalls(service).claim(caller, body.external_id, terms, context, reuse=body.reuse)
     return await service.claim(caller, body.subscriber_id, terms, context, reuse=body.reuse)
+
+
+async def _follow(
+    service: OtpService, caller: Caller, body: schemas.SendBody, settled: Delivery
+) -> Delivery | None:
+    if not _by_account(body):
+        return None
+    terms, context = _terms(service.policy, body), _context(body)
+    return await AccountCalls(service).claim(
+        caller, body.external_id, terms, context, reuse=body.reuse, after=settled
+    )
 
 
 async def _sent(
@@ -176,7 +189,7 @@ OPERATIONS: Final = (
         _send,
         schemas.SendBody,
         check=_terms,
-        later=Later(_claim, _sent),
+        later=Later(_claim, _sent, _follow),
     ),
     Operation(
         "verifyCode",

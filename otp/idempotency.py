@@ -89,6 +89,23 @@ class CallKeys:
 
         return await self._store.write(work)
 
+    async def instead(
+        self, claim: KeyClaim, before: str, effect: Callable[[Store], Coroutine[None, None, Delivery | None]]
+    ) -> Delivery | None:
+        """Have another delivery in place of one that came to nothing, unless somebody told what that came to by now.
+
+        The key goes along in the same commit, so there is never a second one.
+        """
+
+        async def work(tx: Tx) -> Delivery | None:
+            if not await tx.drop_delivery(claim.id, before):
+                return None
+            done = await effect(Within(tx))
+            await tx.keep_call(claim.id, done.id if done is not None else before, None)
+            return done
+
+        return await self._store.write(work)
+
     async def keep(self, claim: KeyClaim, delivery_id: str, told: Told) -> Told:
         """Keep what a delivery came to: the first who says so is right; what they said."""
 

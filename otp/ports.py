@@ -511,6 +511,10 @@ class Tx(Protocol):
         """Guarded: keep the answer to a call, or the delivery that will tell it, while there is none and no other one."""
         ...
 
+    async def drop_delivery(self, claim_id: str, delivery_id: str) -> bool:
+        """Guarded: a claim that is not answered yet is of this delivery no more."""
+        ...
+
     async def free_call(self, claim_id: str, delivery_id: str) -> None:
         """Give a key back that was claimed for this delivery, unless there is an answer."""
         ...

@@ -730,6 +730,13 @@ class SqlTx(AccountsTx, OutboxTx, ABC):
             told.body if told else None,
         )
 
+    async def drop_delivery(self, claim_id: str, delivery_id: str) -> bool:
+        return await self._did(
+            "UPDATE idempotency SET delivery_id = NULL WHERE id = $1 AND delivery_id = $2 AND status IS NULL RETURNING id",
+            claim_id,
+            delivery_id,
+        )
+
     async def free_call(self, claim_id: str, delivery_id: str) -> None:
         await self.rows(
             "DELETE FROM idempotency WHERE id = $1 AND delivery_id = $2 AND status IS NULL",

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from otp.errors import StorageUnavailable
+from otp.idempotency import CallKeys
 from sandbox.wire import Fault
 from tests.running import Answer, Running, Someone, running
 from tests.test_http import NOBODY, is_problem
@@ -166,3 +168,102 @@ async def test_a_message_that_was_on_its_way_is_closed_too(run: Running) -> None
     run.clock.advance(seconds=6)  # nobody is told of its job: it is found
     await run.quiet()
     assert [DEAD in message.text for message in person.screen[-2:]] == [True, True]
+
+
+# ------------------------------------------------------------------ with a key
+
+
+async def keyed(run: Running, key: str, account: str = ACCOUNT) -> Answer:
+    """Send to an account, with a key."""
+    return await run.call("POST", "/v1/otp/send", {"external_id": account}, headers={"Idempotency-Key": key})
+
+
+async def reachable(run: Running) -> tuple[Someone, Someone]:
+    """Two people of one account, of whom the one in MAX was reached last."""
+    ann, cat = run.someone("telegram"), run.someone("max")
+    for one in (ann, cat):
+        await linked(run, one)
+        run.clock.advance(seconds=1)
+    return ann, cat
+
+
+async def test_the_other_way_with_a_key(run: Running) -> None:
+    """The key goes along to the second try: told again what that came to, with one message in all."""
+    ann, cat = await reachable(run)
+    before = len(ann.screen), len(cat.screen)
+    run.demo.max.faults.append(Fault(SENDING["max"], status=400))
+    first = await keyed(run, "a")
+    assert first.json["channel"] == "telegram"
+    again = await keyed(run, "a")
+    assert (again.json, again.headers["Idempotent-Replayed"]) == (first.json, "true")
+    assert (len(ann.screen), len(cat.screen)) == (before[0] + 1, before[1])
+
+
+async def test_the_same_key_while_the_second_try_is_under_way(run: Running) -> None:
+    """Not done yet, whoever asks; then one answer for all."""
+    ann, _ = await reachable(run)
+    before = len(ann.screen)
+    run.demo.max.faults.append(Fault(SENDING["max"], status=400))
+    run.demo.telegram.faults.append(Fault(SENDING["telegram"], hold=(released := asyncio.Event())))
+    first = asyncio.create_task(keyed(run, "a"))
+    async with asyncio.timeout(10):
+        while run.demo.telegram.faults[0].times:  # noqa: ASYNC110  # no event tells that it struck
+            await asyncio.sleep(0)
+    assert is_problem(await keyed(run, "a"), 409, "idempotency_in_progress")
+    released.set()
+    assert (await first).json["channel"] == "telegram"
+    assert (await keyed(run, "a")).json == (await first).json
+    assert len(ann.screen) == before + 1
+
+
+async def test_the_more_hopeful_failure_is_the_answer_of_a_key(run: Running) -> None:
+    """The messenger of the first is busy, the other person has blocked the bot: worth another try, so the key is free."""
+    ann, _ = await reachable(run)
+    run.demo.max.faults.append(Fault(SENDING["max"], retry_after=60, times=2))
+    run.demo.telegram.faults.append(Fault(SENDING["telegram"], status=403))
+    assert is_problem(await keyed(run, "a"), 503, "messenger_unavailable")
+    run.demo.max.faults.clear()
+    answer = await keyed(run, "a")
+    assert answer.json["channel"] == "max"
+    assert "Idempotent-Replayed" not in answer.headers
+    assert ann.codes == []
+
+
+async def test_after_a_crash_between_the_tries_the_key_tells_of_the_first(
+    run: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody takes up the second one: at most one message, and an answer that is true."""
+    ann, _ = await reachable(run)
+    before = len(ann.screen)
+    run.demo.max.faults.append(Fault(SENDING["max"], status=400))
+
+    async def dead(*_: Any) -> None:
+        raise StorageUnavailable("the process ends here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CallKeys, "instead", dead)
+        assert is_problem(await keyed(run, "a"), 503, "storage_unavailable")
+    for _ in range(2):
+        answer = await keyed(run, "a")
+        assert is_problem(answer, 502, "delivery_failed")
+        assert answer.headers["Idempotent-Replayed"] == "true"
+    assert len(ann.screen) == before
+
+
+async def test_who_was_told_of_the_first_try_ends_the_call(
+    run: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same key came between the two tries, and its answer is kept: no second try contradicts it."""
+    ann, _ = await reachable(run)
+    before = len(ann.screen)
+    run.demo.max.faults.append(Fault(SENDING["max"], status=400))
+    instead = CallKeys.instead
+
+    async def overtaken(*values: Any) -> Any:
+        assert is_problem(await keyed(run, "a"), 502, "delivery_failed")
+        return await instead(*values)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CallKeys, "instead", overtaken)
+        assert is_problem(await keyed(run, "a"), 502, "delivery_failed")
+    assert len(ann.screen) == before
