@@ -195,6 +195,7 @@ class VerifyBody(Addressed):
             repr=False,
             description="What the person entered; spaces, dashes and invisible characters are ignored",
             examples=["482916"],
+            json_schema_extra={"pattern": r"^[^\x00]*$"},  # no JSON of ours holds it
         ),
     ]
     purpose: Purpose = Field(
