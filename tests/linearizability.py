@@ -185,6 +185,45 @@ class Cancel(Act):
 
 
 @dataclass(frozen=True, slots=True)
+class Withdraw(Act):
+    """The site cancels a request: `cancelled`, `over` as it was sent, or `busy` while its code is at the messenger."""
+
+    code: int
+    answer: str
+
+    @property
+    def looks(self) -> bool:
+        return self.answer != "cancelled"
+
+    def then(self, state: State) -> Iterable[State]:
+        fate, coming = state.fate(self.code), state.under_way == self.code
+        if self.answer != "cancelled":
+            true = {"over": fate == "sent", "busy": coming and fate not in ("sent", "cancelled")}
+            return [state] if true[self.answer] else []
+        if fate in ("sent", "cancelled"):
+            return [state] if fate == "cancelled" else []
+        after = (state.dead if state.live == self.code else state).with_fate(self.code, "cancelled")
+        return [after._replace(under_way=None) if coming else after]
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke(Act):
+    """The site takes the live code back: `revoked`, `none` when there was none, or `busy` while one is on its way."""
+
+    answer: str
+
+    @property
+    def looks(self) -> bool:
+        return self.answer != "revoked"
+
+    def then(self, state: State) -> Iterable[State]:
+        busy, lives = state.under_way is not None, state.live is not None
+        if self.answer != ("busy" if busy else "revoked" if lives else "none"):
+            return []
+        return [state.dead if self.answer == "revoked" else state]
+
+
+@dataclass(frozen=True, slots=True)
 class Stop(Act):
     """The person leaves."""
 

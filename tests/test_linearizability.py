@@ -17,6 +17,7 @@ from tests.linearizability import (
     Drop,
     Finding,
     History,
+    Revoke,
     Seen,
     Settle,
     State,
@@ -25,6 +26,7 @@ from tests.linearizability import (
     Stop,
     Unlock,
     Verify,
+    Withdraw,
     explained,
     judged,
 )
@@ -220,6 +222,67 @@ def test_an_end_never_changes() -> None:
     assert explained(history, FIVE).reason is not None
 
 
+@pytest.mark.parametrize(
+    "answer, delivered, fates",
+    [
+        ("cancelled", False, {"cancelled"}),
+        ("cancelled", True, set()),
+        ("over", True, {"sent"}),
+        ("over", False, set()),
+        ("busy", True, {"sent"}),
+        ("busy", False, {"pending"}),
+    ],
+)
+def test_what_a_site_cancels_is_over(answer: str, delivered: bool, fates: set[str]) -> None:
+    """At once with a consent: it was in time and no code goes out, or too late; busy is only what is under way."""
+    for status in ("sent", "cancelled", "pending"):
+        history = History()
+        history.add(Ask(1, consent=True), 10, 20)
+        history.add(Withdraw(1, answer), 11, 21)
+        if delivered:
+            history.delivered(1, 3, unknown=False, begun=10, ended=40)
+        else:
+            history.not_delivered(1, 10, 40)
+        history.add(Status(1, status), 50, 60)
+        assert (explained(history, FIVE).reason is None) is (status in fates), status
+
+
+def test_the_code_of_a_request_that_a_site_cancelled_is_dead() -> None:
+    """One that may have arrived dies with it."""
+    for begun, possible in ((0, True), (30, False)):
+        history = History()
+        history.add(Withdraw(0, "cancelled"), 10, 20)
+        history.verify(0, VERIFIED, begun, begun + 5)
+        start = FIVE._replace(fates=frozenset({(0, "unknown")}))
+        assert (explained(history, start).reason is None) is possible
+
+
+@pytest.mark.parametrize(
+    "answer, before, after", [("revoked", True, False), ("none", False, False), ("busy", False, False)]
+)
+def test_a_revoked_code_is_dead(answer: str, before: bool, after: bool) -> None:
+    """It was true before; there must have been one for `revoked` and none for `none`, and nothing was busy here."""
+    for begun, possible in ((0, answer == "none"), (30, after)):
+        history = History()
+        history.add(Revoke(answer), 10, 20)
+        history.verify(0, VERIFIED, begun, begun + 5)
+        assert (explained(history, FIVE).reason is None) is possible
+    history = History()
+    history.add(Revoke(answer), 10, 20)
+    history.verify(0, NONE, 30, 35)
+    assert (explained(history, FIVE).reason is None) is before
+
+
+def test_nothing_is_revoked_while_a_code_is_on_its_way() -> None:
+    """Busy it is, and afterwards it is revoked."""
+    for answer, begun, possible in (("busy", 12, True), ("busy", 30, False), ("revoked", 30, True)):
+        history = History()
+        history.send(1, "sent", 5, 10, 20)
+        history.add(Revoke(answer), begun, begun + 5)
+        history.verify(1, NONE if answer == "revoked" else VERIFIED, 40, 45)
+        assert (explained(history, FIVE).reason is None) is possible, (answer, begun)
+
+
 def test_one_consent_is_one_code() -> None:
     """However often it is pressed; a second delivery has no explanation."""
     for deliveries, possible in ((1, True), (2, False)):
@@ -250,7 +313,8 @@ def test_a_large_volley_takes_no_exponential_time(last: Answer, possible: bool) 
 CALLS = st.one_of(
     st.tuples(st.just("verify"), st.sampled_from([None, 0, 1, 2, 3])),
     st.tuples(st.sampled_from(["send", "ask", "consent", "cancel"]), st.sampled_from([1, 2, 3])),
-    st.tuples(st.sampled_from(["stop", "unlock"]), st.just(0)),
+    st.tuples(st.just("withdraw"), st.sampled_from([1, 2, 3])),
+    st.tuples(st.sampled_from(["stop", "unlock", "revoke"]), st.just(0)),
 )
 SLACK = st.integers(0, 40)
 
@@ -278,6 +342,12 @@ def played(calls: list[tuple[tuple[str, Any], int, int]]) -> History:
             if state.under_way == code:
                 history.delivered(code, 3, unknown=False, begun=begun, ended=ended + 10)
                 [state] = Settle(code, 3, request=True, unknown=False).then(state)
+        elif name in ("withdraw", "revoke"):
+            told = "cancelled" if state.fate(code) != "sent" else "over"
+            gone = Revoke("none" if state.live is None else "revoked")
+            taken = Withdraw(code, told) if name == "withdraw" else gone
+            history.add(taken, begun, ended)
+            [state] = taken.then(state)
         else:
             act = {"cancel": Cancel(code), "stop": Stop(), "unlock": Unlock()}[name]
             history.add(act, begun, ended)
@@ -302,6 +372,8 @@ ACTS = st.one_of(
         st.sampled_from([None, VERIFIED, NONE, LOCKED, left(1), left(0)]),
     ),
     st.sampled_from([Claim(1), Settle(1, 2, True, False), Drop(1), Ask(1, True), Ask(1, False), Cancel(1)]),
+    st.sampled_from([Withdraw(1, "cancelled"), Withdraw(1, "over"), Withdraw(1, "busy")]),
+    st.sampled_from([Revoke("revoked"), Revoke("none"), Revoke("busy")]),
     st.sampled_from([Stop(), Unlock(), Seen("busy"), Seen("locked"), Seen("left"), Status(1, "pending")]),
 )
 STEPS = st.builds(

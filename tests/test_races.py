@@ -31,8 +31,12 @@ from tests.volleys import (
     post,
 )
 
-KINDS = ("right", "wrong", "old", "send", "open", "consent", "cancel", "stop", "unlock")
-WEIGHTS = (2, 6, 2, 3, 1, 2, 1, 1, 1)
+KINDS = (
+    *("right", "wrong", "old", "send", "open", "consent", "cancel", "stop", "unlock"),
+    *("right twice", "wrong twice", "send twice", "withdraw", "revoke"),
+)
+"""What people and sites do; `twice` with one key, `withdraw` is the site's `cancel`."""
+WEIGHTS = (2, 6, 2, 3, 1, 2, 1, 1, 1, 1, 2, 2, 2, 1)
 QUESTIONS = 3
 WHERE = pytest.mark.parametrize(
     "run,channel",
@@ -62,6 +66,11 @@ def deed(one: Volleys, kind: str, fresh: int, draw: Random) -> Deed[Any]:
         "old": once(one.verify, min(one.digits)),
         "wrong": once(one.verify, None),
         "send": one.send,
+        "right twice": once(one.verify_twice, max(one.digits)),
+        "wrong twice": once(one.verify_twice, None),
+        "send twice": one.send_twice,
+        "withdraw": once(one.withdraw, draw.choice((question, fresh))),
+        "revoke": one.revoke,
         "open": once(one.open, fresh),
         "consent": once(one.consent, question),
         "cancel": once(one.cancel, question),
@@ -253,6 +262,31 @@ async def test_consent_and_cancel_at_once_are_one_end(run: Running, channel: str
         came = [act for act, _, _ in code_messages(one.person)].count(1)
         assert came == 1 if end == "sent" else came <= 1
         await one.check(f"seed {seed}")
+
+
+@WHERE
+async def test_consent_and_a_sites_cancel_at_once_are_one_end(run: Running, channel: str) -> None:
+    """Sent with its one code, or cancelled without one that lives; never taken back while it is at the messenger."""
+    for seed in range(8):
+        one = await Volleys.begin(run, channel, 2)
+        lost = seed % 4 == 3
+        fault = Fault(SENDING[channel], delay=0.05)
+        if lost:
+            fault = Fault(SENDING[channel], drop=True, when="after")
+        one.person.sim.faults.append(fault)
+        cancel = once(withdraw_at_the_messenger, one) if seed % 2 else once(one.withdraw, 1)
+        answers = await one.volley([*[once(one.consent, 1)] * 2, *[cancel] * 3], draws(seed))
+        one.person.sim.faults.clear()
+        end, came = await one.status(1), [act for act, _, _ in code_messages(one.person)].count(1)
+        assert ("cancelled" in answers) == (end == "cancelled")
+        assert came <= lost if end == "cancelled" else came == 1
+        await one.check(f"seed {seed}")
+
+
+async def withdraw_at_the_messenger(one: Volleys) -> str:
+    """Cancel as soon as the code of the request is at the messenger."""
+    await one.person.sim.until(lambda: any(act == 1 for act, _, _ in code_messages(one.person)))
+    return await one.withdraw(1)
 
 
 @WHERE

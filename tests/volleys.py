@@ -18,7 +18,19 @@ from typing import Any, Final, TypeVar
 from bot import phrases
 from otp.ports import Tx
 from sandbox.wire import JSON, Call
-from tests.linearizability import VERIFIED, Ask, Cancel, History, State, Status, Stop, Unlock, explained
+from tests.linearizability import (
+    VERIFIED,
+    Ask,
+    Cancel,
+    History,
+    Revoke,
+    State,
+    Status,
+    Stop,
+    Unlock,
+    Withdraw,
+    explained,
+)
 from tests.running import Answer, Running, Someone
 
 T = TypeVar("T")
@@ -152,9 +164,67 @@ class Volleys:
         typed = self.wrong if code is None else self.digits[code]
         begun = next(self._time)
         answer = await self.run.verify(self.subscriber, typed)
-        came = VERIFIED if answer["verified"] else (answer["reason"], answer["attempts_left"])
-        self.history.verify(code, came, begun, next(self._time))
+        self._judged(code, answer, begun, next(self._time))
         return answer
+
+    def _judged(self, code: int | None, answer: JSON, begun: int, ended: int) -> None:
+        came = VERIFIED if answer["verified"] else (answer["reason"], answer["attempts_left"])
+        self.history.verify(code, came, begun, ended)
+
+    async def send_twice(self) -> None:
+        """The site sends a code, and says so twice at once with one key: one message at most, and one answer that stays."""
+        act = next(self._acts)
+        body = {"subscriber_id": self.subscriber, "max_attempts": MOST, "code_length": LENGTH}
+        path, sent = "/v1/otp/send", {**body, "context": {"action": f"act {act}"}}
+        for came, begun, ended in await self._twice(path, sent):
+            told = "sent" if came.status == 200 else _ANSWERS[came.json["code"]]
+            self.history.send(act, told, MOST, begun, ended)
+
+    async def verify_twice(self, code: int | None) -> None:
+        """A guess, made twice at once with one key: it counts once, and both are told the same."""
+        typed = self.wrong if code is None else self.digits[code]
+        sent = {"subscriber_id": self.subscriber, "code": typed}
+        [(came, begun, ended)] = await self._twice("/v1/otp/verify", sent)
+        self._judged(code, came.json, begun, ended)
+
+    async def _twice(self, path: str, sent: JSON) -> list[tuple[Answer, int, int]]:
+        """Two calls with one key: what had an effect of its own, and from when to when it may have had it."""
+        begun, key = next(self._time), {"Idempotency-Key": f"{self.subscriber}-{next(self._time)}"}
+
+        async def one() -> tuple[Answer, int]:
+            while True:
+                answer = await self.run.call("POST", path, sent, headers=key)
+                if answer.status != 409 or answer.json["code"] != "idempotency_in_progress":
+                    return answer, next(self._time)
+
+        both = await at_once([one, one])
+        first = min(ended for _, ended in both)
+        own = [(answer, ended) for answer, ended in both if "Idempotent-Replayed" not in answer.headers]
+        if len(own) == 1:
+            [other] = [answer for answer, _ in both if answer is not own[0][0]]
+            assert (other.status, other.text) == (own[0][0].status, own[0][0].text), "two answers for one key"
+            return [(own[0][0], begun, first)]
+        kept = [answer for answer, _ in own if answer.status == 200 or not answer.json["retryable"]]
+        assert len(own) == 2, "an earlier answer where there was none"
+        assert len(kept) < 2, f"two effects with one key: {kept}"
+        return [(answer, begun, ended) for answer, ended in own]
+
+    async def withdraw(self, act: int) -> str:
+        """The site cancels a request."""
+        begun = next(self._time)
+        answer = await self.run.call("POST", f"/v1/otp/request/{self.requests[act]}/cancel")
+        refused = {"request_not_pending": "over", "send_in_progress": "busy"}
+        came = "cancelled" if answer.status == 200 else refused[answer.json["code"]]
+        self.history.add(Withdraw(act, came), begun, next(self._time))
+        return came
+
+    async def revoke(self) -> str:
+        """The site takes the live code back."""
+        begun = next(self._time)
+        answer = await self.run.call("POST", "/v1/otp/revoke", {"subscriber_id": self.subscriber})
+        came = "busy" if answer.status == 409 else "revoked" if answer.json["revoked"] else "none"
+        self.history.add(Revoke(came), begun, next(self._time))
+        return came
 
     @property
     def wrong(self) -> str:
