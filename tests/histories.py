@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otp.model import Person, Refusal
-from tests.foretold import Code, Flight, Messages, Request, Sub
+from tests.foretold import GRACE, ORPHAN, Code, Flight, Messages, Request, Sub
 
 
 class Model(Messages):
@@ -60,15 +60,18 @@ class Model(Messages):
         """The request is to end; too late while its code is at the messenger, and then nothing changes at all."""
         if barred := self._barred_button(person, request):
             return barred
+        return "Cancelled" if self._cancel(request) else "TooLate"
+
+    def _cancel(self, request: Request) -> bool:
         if any(flight.state == "attempting" for flight in request.flights):
-            return "TooLate"
+            return False
         self._withdraw(request.flights)
         for sub in {flight.sub for flight in request.flights}:
             code = self.code(sub, request.purpose)
             if code is not None and code.request is request:
                 del sub.codes[request.purpose]
         self._finish(request, "cancelled")
-        return "Cancelled"
+        return True
 
     def unlock(self, sub: Sub, request: Request | None) -> str:
         """Unlock is pressed, with a request that waits or without."""
@@ -220,6 +223,42 @@ class Model(Messages):
         if request.site != site or self.forgotten(request):
             return "RequestNotFound"
         return self.status(request)
+
+    def withdraw(self, site: int, request: Request) -> str:
+        """A site cancels its request."""
+        if not self.enabled[site]:
+            return "ProjectDisabled"
+        if request.site != site or self.forgotten(request):
+            return "RequestNotFound"
+        over = request.status == "pending" and self.now >= request.expires
+        late = self.now >= request.expires + GRACE
+        if over and (late or not any(self._in_time(flight) for flight in request.flights)):
+            return "RequestNotPending"
+        if request.status != "pending":
+            return "cancelled" if request.status == "cancelled" else "RequestNotPending"
+        self._settle_orphans(request.flights)
+        return "cancelled" if self._cancel(request) else "SendInProgress"
+
+    def _in_time(self, flight: Flight) -> bool:
+        """Whether a delivery is under way, and not for so long that nobody waits for it."""
+        return flight.state == "claimed" or (
+            flight.state == "attempting" and self.now < flight.attempted + ORPHAN
+        )
+
+    def revoke(self, site: int, sub: Sub, purpose: str) -> str:
+        """A site takes a code back."""
+        if not self.enabled[site]:
+            return "ProjectDisabled"
+        if sub.site != site:
+            return "SubscriberNotFound"
+        flights = [flight for flight in sub.flights if flight.purpose == purpose]
+        self._settle_orphans(flights)
+        if any(flight.under_way for flight in flights):
+            return "SendInProgress"
+        code = self.code(sub, purpose)
+        if code is not None:
+            del sub.codes[purpose]
+        return "revoked" if code is not None else "nothing"
 
     def switch(self, site: int, *, on: bool) -> None:
         """A project is enabled or disabled."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -129,7 +130,7 @@ class Histories(BesideTheModel):
     @rule(
         site=sites,
         person=people,
-        what=st.sampled_from(["stop", "guess", "restart", "cancel"]),
+        what=st.sampled_from(["stop", "guess", "restart", "cancel", "withdraw", "revoke"]),
         outcome=outcomes,
     )
     def meanwhile(self, site: int, person: Person, what: str, outcome: Outcome | None) -> None:
@@ -141,8 +142,12 @@ class Histories(BesideTheModel):
             self.guess_on(0)
         elif what == "restart":
             self.restart()
-        else:
+        elif what == "cancel":
             self.cancel(person, 0)
+        elif what == "withdraw":
+            self.withdraw(0, 1)
+        else:
+            self.revoke(site, person, "login", 1)
         if outcome is not None:
             self.mood(person.channel, outcome)
 
@@ -198,6 +203,30 @@ class Histories(BesideTheModel):
         for _ in range(BUDGET):
             if flight is not None and self.model.code(flight.sub, flight.purpose) is flight.code:
                 self.verify(back, right=False, by_request=False, other=1)
+
+    @rule(back=which, other=st.integers(0, 9))
+    def withdraw(self, back: int, other: int) -> None:
+        """A site cancels a request, its own or another's."""
+        if request := self.pick(back):
+            site = request.site if other else 1 - request.site
+            foretold = self.model.withdraw(site, request)
+            came = self.do(self._taken_back(self.world.service.cancel(self.sites[site], request.id)))
+            assert came == foretold
+
+    @rule(site=sites, person=people, purpose=purposes, other=st.integers(0, 9))
+    def revoke(self, site: int, person: Person, purpose: str, other: int) -> None:
+        """A site takes back a code of a subscriber, its own or another's."""
+        if sub := self.model.subs.get((site, person)):
+            caller = self.sites[site if other else 1 - site]
+            foretold = self.model.revoke(site if other else 1 - site, sub, purpose)
+            came = self.do(self._taken_back(self.world.service.revoke(caller, sub.id, purpose)))
+            assert came == foretold
+
+    async def _taken_back(self, work: Coroutine[Any, Any, bool | None]) -> str:
+        try:
+            return {True: "revoked", False: "nothing", None: "cancelled"}[await work]
+        except OtpError as error:
+            return type(error).__name__
 
     # ------------------------------------------------------------------ people
 
