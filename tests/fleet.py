@@ -20,6 +20,7 @@ from typing import Any
 
 from sandbox.simulator import Simulator
 from tests.history import Broken, History, Life
+from tests.listening import all_told, listening
 from tests.pgwire import PgWire
 from tests.postgres import private_server, restored
 from tests.process import ROOT, Outside, free_port, outside, tapcode
@@ -96,11 +97,18 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet(
-    folder: Path, size: int, *, wired: bool = True, root: str = str(ROOT), dump: str = "", **settings: str
+    folder: Path,
+    size: int,
+    *,
+    wired: bool = True,
+    root: str = str(ROOT),
+    dump: str = "",
+    **settings: str,
 ) -> AsyncIterator[Fleet]:
     """Start everything; without wires nothing stands between the replicas and the database, or slows them down.
 
-    `root`: the program that they run; `dump`: what the database holds before, as SQL.
+    `root`: the program that they run; `dump`: what the database holds before, as SQL. A program with one is
+    an earlier release, of which is asked what it knows.
     """
     async with AsyncExitStack() as stack:
         server, url = stack.enter_context(private_server())
@@ -112,7 +120,9 @@ async def fleet(
         stack.push_async_callback(relay.close)
         (folder / "0").mkdir()
         urls = [wire.url if wired else url for wire in wires]
-        given = {"DATABASE_URL": urls[0], **settings}
+        grown = not dump
+        hears = {"EVENTS_ALLOW_PRIVATE": "true"} if grown else {}
+        given = {"DATABASE_URL": urls[0], **hears, **settings}
         first = await stack.enter_async_context(outside(folder / "0", between=None, root=root, **given))
         replicas = [first]
         for number, there in enumerate(urls[1:], 1):
@@ -136,7 +146,7 @@ async def fleet(
             if first.environment[f"{sim.channel.upper()}_BOT_TOKEN"]
         ]
         history = History(budget=int(settings.get("GUESS_BUDGET", "50")), lives=[Life(now())])
-        load = Load(first, relay, sims, json.loads(made.stdout)["api_key"], history)
+        load = Load(first, relay, sims, json.loads(made.stdout)["api_key"], history, grown=grown)
         for sim in sims:
             await sim.until(partial(_registered, sim))
             for _ in range(8):
@@ -152,6 +162,19 @@ async def through(
     made: Fleet, seed: str, days: list[Callable[[Fleet, Random], Coroutine[Any, Any, None]]]
 ) -> list[Broken]:
     """Bad days under load, one after the other; then everybody finishes what they began, and the record is checked."""
+    load = made.load
+    async with AsyncExitStack() as stack:
+        ear = await stack.enter_async_context(listening(load, load.one, seed)) if load.grown else None
+        await _under_load(made, seed, days)
+        if ear is not None:
+            await all_told(load, ear)
+    load.history.messages = load.all_messages()
+    return broken(load.history)
+
+
+async def _under_load(
+    made: Fleet, seed: str, days: list[Callable[[Fleet, Random], Coroutine[Any, Any, None]]]
+) -> None:
     load, rng = made.load, Random(seed)  # noqa: S311
     watcher = asyncio.create_task(load.watch())
     workers = [asyncio.create_task(work(load, Random(f"{seed}:{n}"))) for n in range(8)]  # noqa: S311
@@ -173,5 +196,3 @@ async def through(
             task.cancel()
         with suppress(Exception):
             await asyncio.gather(watcher, *workers, return_exceptions=True)
-    load.history.messages = load.all_messages()
-    return broken(load.history)

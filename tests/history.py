@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-Kind = Literal["request", "send", "verify", "status", "foreign"]
+Kind = Literal["request", "send", "verify", "status", "cancel", "revoke", "foreign", "mismatch"]
+
+
+@dataclass
+class Try:
+    """One time that a call was made. `status` is 0 while it is under way and for ever when its answer was lost."""
+
+    begun: float
+    ended: float | None = None
+    """When the answer was there, or when it was known to be lost."""
+    status: int = 0
+    body: str = ""
+    replayed: bool = False
+    """Whether it was said to be an earlier answer."""
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """The body as JSON."""
+        return dict(json.loads(self.body)) if self.body else {}
+
+    @property
+    def kept(self) -> bool:
+        """Whether a key brings this answer again."""
+        return self.status in (200, 201, 404, 502) or (self.status == 409 and not self.answer["retryable"])
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether it says only that the same call is not over."""
+        return self.answer.get("code") == "idempotency_in_progress"
+
+    def __str__(self) -> str:
+        again = " replayed" if self.replayed else ""
+        return f"{self.begun:.0f}-{self.ended or 0:.0f} {self.status or 'lost'}{again} {self.body.strip()}"
 
 
 @dataclass
 class Call:
-    """A call of the API. `status` is 0 while it is under way and for ever when its answer was lost."""
+    """A call of the API. `status` is 0 while it is under way and for ever when its answer was lost.
+
+    With a key it may be made several times and is one call all the same, from when it was first begun until somebody was
+    told what came of it.
+    """
 
     kind: Kind
     begun: float
@@ -21,6 +58,19 @@ class Call:
     """When the answer was there, or when it was known to be lost."""
     status: int = 0
     answer: dict[str, Any] = field(default_factory=dict)
+    key: str = ""
+    """The `Idempotency-Key`."""
+    tries: list[Try] = field(default_factory=list)
+
+    def settle(self) -> None:
+        """Take what was told for the call's answer: with a key what is kept, or what was told after all that was lost."""
+        lost = max((one.ended or 0 for one in self.tries if not one.status), default=0)
+        told = [one for one in self.tries if one.status and not one.in_progress]
+        kept = [one for one in told if one.kept]
+        last = kept[:1] or [one for one in told if one.begun >= lost or not self.key][-1:]
+        for one in last or self.tries[-1:]:
+            self.status, self.ended = (one.status if last else 0), one.ended
+            self.answer = one.answer if last else {}
 
     @property
     def tag(self) -> str:
@@ -40,10 +90,21 @@ class Call:
     def __str__(self) -> str:
         sent = {name: value for name, value in self.sent.items() if name != "context"}
         told = {name: self.answer[name] for name in TOLD if name in self.answer}
-        return f"{self.kind} {self.tag} {sent} -> {f'{self.status} {told}' if self.status else 'lost'}"
+        tries = f", key {self.key}: {'; '.join(map(str, self.tries))}" if self.key else ""
+        return f"{self.kind} {self.tag} {sent} -> {f'{self.status} {told}' if self.status else 'lost'}{tries}"
 
 
-TOLD = ("verified", "reason", "attempts_left", "sent", "code", "status", "subscriber_id", "request_id")
+TOLD = (
+    "verified",
+    "reason",
+    "attempts_left",
+    "sent",
+    "code",
+    "status",
+    "subscriber_id",
+    "request_id",
+    "revoked",
+)
 
 
 @dataclass
@@ -85,6 +146,21 @@ class Message:
 
 
 @dataclass
+class Heard:
+    """An event as it came to the site, once or again. `took`: it was answered that all is well."""
+
+    at: float
+    id: str
+    type: str
+    data: dict[str, Any]
+    body: str
+    took: bool = True
+
+    def __str__(self) -> str:
+        return f"HEARD {self.id} {self.body}, taken: {self.took}"
+
+
+@dataclass
 class Life:
     """One life of the process."""
 
@@ -96,7 +172,7 @@ class Life:
         return f"======== started; ended {self.how}"
 
 
-Entry = Call | Act | Message | Life
+Entry = Call | Act | Message | Heard | Life
 
 
 @dataclass
@@ -113,6 +189,11 @@ class History:
     leaks: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     """Lines of the log that tell of our own bugs."""
+    listens: bool = False
+    """Whether the site hears of events, from the first one on."""
+    heard: list[Heard] = field(default_factory=list)
+    outbox: dict[str, str] = field(default_factory=dict)
+    """What the service says in the end of each event, by its id: `delivered` or what else."""
 
     def of(self, *kinds: Kind) -> list[Call]:
         """The calls of some kinds."""
@@ -144,6 +225,16 @@ class History:
             if "subscriber_id" in call.answer and asked is not None and asked.tag in self.chats:
                 found.setdefault(call.answer["subscriber_id"], self.chats[asked.tag])
         return found
+
+    @cached_property
+    def events(self) -> dict[str, Heard]:
+        """What was heard, each event once."""
+        return {one.id: one for one in reversed(self.heard)}
+
+    def purpose(self, call: Call) -> str:
+        """Of a guess or a wish: its own, or its request's."""
+        asked = self.by_request.get(call.sent.get("request_id", ""), call)
+        return str(asked.sent.get("purpose", "login"))
 
     @cached_property
     def known_sent(self) -> dict[str, float]:
@@ -183,4 +274,4 @@ def _in_order(entries: Iterable[Entry], history: History) -> list[tuple[float, E
 
 
 def _at(entry: Entry) -> float:
-    return entry.at if isinstance(entry, Message) else entry.begun
+    return entry.at if isinstance(entry, (Message, Heard)) else entry.begun

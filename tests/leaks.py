@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import asyncpg
 
 NUMBER = re.compile(r"(?<![\w.:+-])[0-9]{6,8}(?![\w:+-]|\.[0-9])", re.ASCII)
 """A number that is part of nothing longer."""
@@ -56,6 +58,21 @@ def in_database(path: Path, secrets: Collection[str], codes: Collection[str]) ->
             names = [one[0] for one in rows.description]
             for row in rows:
                 yield from _in_row(table, dict(zip(names, row, strict=True)), codes)
+
+
+async def in_postgres(url: str, secrets: Collection[str], codes: Collection[str]) -> AsyncIterator[str]:
+    """The same of a PostgreSQL database: every column of every row."""
+    connection = await asyncpg.connect(url)
+    try:
+        for (table,) in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+            for row in await connection.fetch(f"SELECT * FROM {table}"):  # noqa: S608 - a name of the schema
+                told = repr(dict(row))
+                if any(secret in told for secret in secrets):
+                    yield f"a secret in {table}"
+                for leak in _in_row(table, dict(row), codes):
+                    yield leak
+    finally:
+        await connection.close()
 
 
 def _in_row(table: str, row: dict[str, Any], codes: Collection[str]) -> Iterator[str]:

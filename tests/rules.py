@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from tests.history import Act, Broken, Call, Entry, History, Message
+from tests.history import Act, Broken, Call, Entry, Heard, History, Message
 
 ORPHAN_MS = 20_000
 MINUTE_MS = 60_000
@@ -61,16 +61,14 @@ def attempts_bounded(history: History) -> Iterator[Broken]:
 
 def _by_purpose(history: History) -> Iterator[tuple[list[Message], list[Call]]]:
     """Code messages and evaluated guesses of each subscriber and purpose, both in order."""
-    people, requests = history.people, history.by_request
+    people = history.people
     guesses: dict[tuple[str, str], list[Call]] = defaultdict(list)
     messages: dict[tuple[str, str], list[Message]] = defaultdict(list)
     purposes = {tag: str(call.sent.get("purpose", "login")) for tag, call in history.asked.items()}
     for call in history.calls:
         if not (call.verified or call.evaluated_wrong):
             continue
-        request = requests.get(call.sent.get("request_id", ""))
-        purpose = purposes[request.tag] if request else call.sent.get("purpose", "login")
-        guesses[people.get(call.sent["subscriber_id"], "?"), purpose].append(call)
+        guesses[people.get(call.sent["subscriber_id"], "?"), history.purpose(call)].append(call)
     for message in sorted(history.messages, key=lambda one: one.at):
         messages[message.person, purposes.get(message.tag, "login")].append(message)
     for key, found in guesses.items():
@@ -337,6 +335,204 @@ def right_person(history: History) -> Iterator[Broken]:
             yield Broken("10", "a code message that nobody asked for", [message])
 
 
+# ------------------------------------------------------------------ keys
+
+
+def same_call_same_answer(history: History) -> Iterator[Broken]:
+    """A key brings the first answer that is kept, letter by letter, whoever asks and when, and no other call."""
+    for call in history.calls:
+        if call.kind == "mismatch" and call.status not in (0, 422, 503):
+            yield Broken("key", "another call with a key had an answer", [call])
+        if not call.key:
+            continue
+        told = [one for one in call.tries if one.kept]
+        if len({(one.status, one.body) for one in told}) > 1:
+            yield Broken("key", "two answers of one call", [call])
+        elif sum(not one.replayed for one in told) > 1:
+            yield Broken("key", "the same call had two effects", [call])
+        first = min((one.ended or 0 for one in told), default=float("inf"))
+        forgot = [one for one in call.tries if one.begun > first and one.status and not one.replayed]
+        if any(one.status not in (429, 503) for one in forgot):
+            yield Broken("key", "an answer was forgotten", [call])
+
+
+# ------------------------------------------------------------------ what is taken back
+
+
+def cancelled_stays(history: History) -> Iterator[Broken]:
+    """A request that was cancelled is so for good: no code of it goes out or is accepted any more."""
+    reads: dict[str, list[Call]] = defaultdict(list)
+    for read in history.of("status"):
+        reads[read.sent["request_id"]].append(read)
+    for call in history.of("cancel"):
+        known = [one.answer["status"] for one in reads[call.sent["request_id"]] if one.status == 200]
+        after = [one for one in reads[call.sent["request_id"]] if one.begun > (call.ended or float("inf"))]
+        pending = [one for one in after if one.answer.get("status") == "pending"]
+        late = call.answer.get("code") == "request_not_pending"
+        if call.status == 200 and ({"sent", "expired"} & {*known} or pending):
+            yield Broken("cancel", "what was cancelled is not", [call, *reads[call.sent["request_id"]]])
+        elif late and ("cancelled" in known or pending):
+            yield Broken("cancel", "what was over is not", [call, *reads[call.sent["request_id"]]])
+        elif call.status == 404:
+            yield Broken("cancel", "a request is unknown", [call])
+        if call.status == 200:
+            yield from _nothing_after(history, call)
+
+
+def _nothing_after(history: History, cancel: Call) -> Iterator[Broken]:
+    """No code message of a cancelled request, and none of its codes is accepted."""
+    asked, ended = history.by_request[cancel.sent["request_id"]], cancel.ended or float("inf")
+    mine = [message for message in history.messages if message.tag == asked.tag]
+    late = [message for message in mine if message.at > ended]
+    if late:
+        yield Broken("cancel", "a code of a cancelled request went out", [asked, cancel, *late])
+    for guess in (one for one in history.of("verify") if one.verified and one.begun > ended):
+        person, digits = history.people.get(guess.sent["subscriber_id"]), guess.sent["code"]
+        same = [one for one in history.messages if (one.person, one.digits) == (person, digits)]
+        if same and all(one.tag == asked.tag for one in same):
+            yield Broken("cancel", "a code of a cancelled request was accepted", [cancel, *same, guess])
+
+
+def revoked_is_dead(history: History) -> Iterator[Broken]:
+    """What was at a messenger before its purpose was revoked is never accepted afterwards."""
+    for call in history.of("revoke"):
+        if call.status != 200 or call.ended is None:
+            continue
+        subscriber, purpose = call.sent["subscriber_id"], call.sent.get("purpose", "login")
+        person = history.people.get(subscriber)
+        for guess in history.of("verify"):
+            about = (guess.sent["subscriber_id"], history.purpose(guess)) == (subscriber, purpose)
+            if not (about and guess.verified and guess.begun > call.ended):
+                continue
+            same = [
+                one for one in history.messages if (one.person, one.digits) == (person, guess.sent["code"])
+            ]
+            if same and all(message.at < call.begun for message in same):
+                yield Broken("revoke", "a revoked code was accepted", [*same, call, guess])
+
+
+# ------------------------------------------------------------------ events
+
+
+def events_come_once(history: History) -> Iterator[Broken]:
+    """Each event is heard at least once, the same under its id every time, and only what the service wrote down."""
+    if not history.listens:
+        return
+    took = {one.id for one in history.heard if one.took}
+    for one in history.heard:
+        if one.body != history.events[one.id].body:
+            yield Broken("events", "another event under the same id", [history.events[one.id], one])
+    for id_, one in history.events.items():
+        if id_ not in history.outbox:
+            yield Broken("events", "an event of what was not committed", [one])
+    for id_, state in history.outbox.items():
+        if id_ not in took or state != "delivered":
+            yield Broken("events", f"{id_} is {state}, heard: {id_ in took}")
+
+
+def events_are_of_guesses(history: History) -> Iterator[Broken]:
+    """One for each acceptance and each wrong guess, and none besides; what an answer was lost of may have brought one."""
+    if not history.listens:
+        return
+    heard = _heard_by(history, "otp.verified", "otp.wrong_code", "otp.exhausted")
+    calls: dict[tuple[str, str], list[Call]] = defaultdict(list)
+    for call in history.of("verify"):
+        calls[call.sent["subscriber_id"], history.purpose(call)].append(call)
+    for about in {*calls, *((subscriber, purpose) for _, subscriber, purpose in heard)}:
+        lost = [call for call in calls[about] if call.status in (0, 503)]
+        certain = {
+            "otp.verified": [call for call in calls[about] if call.verified],
+            "otp.wrong_code": [call for call in calls[about] if call.evaluated_wrong],
+            "otp.exhausted": [
+                call for call in calls[about] if call.evaluated_wrong and not call.answer["attempts_left"]
+            ],
+        }
+        for type_, sure in certain.items():
+            found = heard[type_, *about]
+            if not len(sure) <= len(found) <= len(sure) + len(lost):
+                what = f"{len(found)} times {type_} of {len(sure)}, and {len(lost)} that nobody knows of"
+                yield Broken("events", what, [*sure, *lost, *found])
+
+
+def _heard_by(history: History, *types: str) -> dict[tuple[str, str, str], list[Heard]]:
+    """Events by type, subscriber and purpose."""
+    found: dict[tuple[str, str, str], list[Heard]] = defaultdict(list)
+    for one in history.events.values():
+        if one.type in types:
+            found[one.type, one.data.get("subscriber_id", ""), one.data.get("purpose", "")].append(one)
+    return found
+
+
+def events_are_of_deliveries(history: History) -> Iterator[Broken]:
+    """One for each code that a messenger took and each that came to nothing, as far as it was told, and none besides."""
+    if not history.listens:
+        return
+    heard = _heard_by(history, "otp.sent", "otp.failed")
+    sends: dict[tuple[str, str], list[Call]] = defaultdict(list)
+    for call in history.of("send"):
+        sends[call.sent["subscriber_id"], history.purpose(call)].append(call)
+    repeats = Counter(act.person for act in history.acts if act.verb == "repeat")
+    took = Counter(
+        (one.person, history.purpose(history.asked[one.tag]))
+        for one in history.messages
+        if one.took and one.tag in history.asked
+    )
+    for about in {*sends, *((subscriber, purpose) for _, subscriber, purpose in heard)}:
+        sent, failed = heard["otp.sent", *about], heard["otp.failed", *about]
+        own = [one for one in sent if "request_id" not in one.data]
+        both = len(own) + sum("request_id" not in one.data for one in failed)
+        done = sum(call.status == 200 for call in sends[about])
+        unknown = sum(call.status == 502 for call in sends[about])
+        person = history.people.get(about[0], "")
+        most = sum(max(1, len(call.tries)) for call in sends[about]) + repeats[person]
+        entries: list[Entry] = [*sends[about], *sent, *failed]
+        if len(own) < done or both < done + unknown:
+            what = f"{len(own)} sent and {both} settled, of {done} sent and {unknown} unknown"
+            yield Broken("events", what, entries)
+        if person and (len(sent) > took[person, about[1]] or both > most):
+            what = (
+                f"{len(sent)} sent and {both} settled, of {took[person, about[1]]} messages and {most} wishes"
+            )
+            yield Broken("events", what, entries)
+
+
+def events_are_of_requests(history: History) -> Iterator[Broken]:
+    """A request that was sent or cancelled has its one event, and no other request has."""
+    if not history.listens:
+        return
+    ends: dict[str, str] = {}
+    for call in history.of("status", "cancel"):
+        if call.status == 200 and call.answer["status"] in FINAL:
+            ends[call.sent["request_id"]] = call.answer["status"]
+    found: dict[tuple[str, str], list[Heard]] = defaultdict(list)
+    for one in history.events.values():
+        if "request_id" in one.data and one.type in ("otp.sent", "otp.cancelled", "otp.expired"):
+            found[one.data["request_id"], one.type].append(one)
+    for request_id in {*ends, *(request_id for request_id, _ in found)}:
+        for end in FINAL:
+            told = found[request_id, f"otp.{end}"]
+            if len(told) != (ends.get(request_id) == end):
+                asked = history.by_request.get(request_id)
+                what = f"{len(told)} times otp.{end} of a request that is {ends.get(request_id)}"
+                yield Broken("events", what, [*([asked] if asked else []), *told])
+
+
+def events_are_of_people(history: History) -> Iterator[Broken]:
+    """Who joined may leave, and who was locked may unlock: never twice in a row, and nobody is unheard of."""
+    if not history.listens:
+        return
+    heard = Counter((one.type, one.data.get("subscriber_id", "")) for one in history.events.values())
+    for subscriber in {*history.people, *(subscriber for _, subscriber in heard if subscriber)}:
+        for begin, end in (("joined", "left"), ("locked", "unlocked")):
+            begun, over = heard[f"subscriber.{begin}", subscriber], heard[f"subscriber.{end}", subscriber]
+            first = begin == "joined" and not begun
+            if first or begun - over not in (0, 1):
+                yield Broken("events", f"{subscriber} {begin} {begun} times and {end} {over} times")
+    for one in history.events.values():
+        if one.type in ("otp.reported", "subscriber.relinked"):
+            yield Broken("events", "nobody did this", [one])
+
+
 # ------------------------------------------------------------------ the rest
 
 
@@ -380,6 +576,14 @@ CHECKS: Sequence[Callable[[History], Iterator[Broken]]] = (
     sent_means_sent,
     one_message_each,
     right_person,
+    same_call_same_answer,
+    cancelled_stays,
+    revoked_is_dead,
+    events_come_once,
+    events_are_of_guesses,
+    events_are_of_deliveries,
+    events_are_of_requests,
+    events_are_of_people,
     updates_acknowledged,
     projects_apart,
     no_bugs,

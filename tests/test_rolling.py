@@ -97,7 +97,7 @@ async def updated(tmp_path: Path, older: Path, newer: Path, dump: str = "") -> l
         assert not found, "\n".join(one.excerpt(history) for one in found)
         assert sum(call.verified for call in history.calls) > 10
         # Drained before they end: nobody is left without an answer, and nobody is told that something broke.
-        told = [call for call in history.calls if call.status not in (200, 404, 409, 429)]
+        told = [call for call in history.calls if call.status not in (200, 404, 409, 422, 429)]
         assert not told, told
     return versions
 

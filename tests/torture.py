@@ -4,7 +4,7 @@
 
 A round is one life of the process: load, a kill at some moment, a restart over the same files. Some rounds aim at a certain
 moment (see `KILLS`), and some restarts are killed as well. A world is a series of rounds over one database; at its end
-everybody finishes what they began, and the whole record is checked by `tests.rules`.
+everybody finishes what they began, a webhook hears of all that happened, and the whole record is checked by `tests.rules`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,8 @@ from otp.codes import KeyRing
 from sandbox.wire import Fault
 from tests import leaks, torture_load
 from tests.history import Broken, Call, History, Life
+from tests.listening import all_told, listening
+from tests.postgres import private_server
 from tests.process import Outside, outside, tapcode
 from tests.relay import Relay, Trap
 from tests.rules import broken
@@ -211,6 +213,7 @@ async def work(load: Load, rng: Random) -> None:
 async def finish(load: Load, seed: str) -> None:
     """Everybody finishes what they began; nobody may be left without a way. Then everything is tried once more."""
     gate = asyncio.Semaphore(6)
+    await insisted(load)
     requests = [one for one in load.history.of("request") if one.status == 200]
 
     async def one_by_one(request: Call) -> None:
@@ -224,6 +227,21 @@ async def finish(load: Load, seed: str) -> None:
         await load.status(request.answer["request_id"])
     for number in range(60):
         await torture_load.tries_old(load, Random(f"{seed}:end:{number}"))  # noqa: S311
+
+
+async def insisted(load: Load) -> None:
+    """Whoever gave a call a key makes it again until it is answered."""
+    until = now() + 1000 * ORPHAN_SECONDS
+
+    async def one_by_one(call: Call) -> None:
+        while not call.status:
+            if now() > until:
+                load.history.errors.append(f"no answer, however often it was asked for: {call}")
+                return
+            await load.make(call)
+            await asyncio.sleep(0.5)
+
+    await asyncio.gather(*[one_by_one(call) for call in load.history.calls if call.key and not call.status])
 
 
 async def _finished(load: Load, request: Call) -> bool:
@@ -270,10 +288,21 @@ def _is_new(load: Load, player: Player, request: Call, seen: int, shown: object)
     return len(load.codes(request.tag)) > seen or now_shown != shown
 
 
-async def torture(folder: Path, rounds: int, seed: str, **settings: str) -> Report:
-    """One world, from its first start to the check of its record."""
-    made = tapcode(folder, "project", "create", "--name", "Another", "--description", "", "--json")
-    async with outside(folder, between=None, **settings) as one:
+async def torture(folder: Path, rounds: int, seed: str, store: str = "sqlite", **settings: str) -> Report:
+    """One world, from its first start to the check of its record; `store`: `sqlite` or `postgres`."""
+    with ExitStack() as stack:
+        if store == "postgres":
+            _, settings["DATABASE_URL"] = stack.enter_context(private_server())
+        return await _world(folder, rounds, seed, settings)
+
+
+async def _world(folder: Path, rounds: int, seed: str, settings: dict[str, str]) -> Report:
+    url = settings.get("DATABASE_URL")
+    database = {"DATABASE_URL": url} if url else {}
+    made = tapcode(
+        folder, "project", "create", "--name", "Another", "--description", "", "--json", **database
+    )
+    async with outside(folder, between=None, EVENTS_ALLOW_PRIVATE="true", **settings) as one:
         relay = Relay(one.port)
         await relay.start()
         one.demo._service_url = relay.url
@@ -290,14 +319,20 @@ async def torture(folder: Path, rounds: int, seed: str, **settings: str) -> Repo
                 await sim.until(lambda: bool(sim.webhooks))  # noqa: B023 - awaited at once
                 for _ in range(8):
                     load.player(sim)
-            load.up.set()
-            world = World(load, seed)
-            await world.rounds(rounds)
-            await world.finish()
-            await one.quiet()
+            async with listening(load, one, seed) as listener:
+                load.up.set()
+                world = World(load, seed)
+                await world.rounds(rounds)
+                await world.finish()
+                await one.quiet()
+                await all_told(load, listener)
             await asyncio.sleep(0.05)  # the watcher's last look
             hidden, codes = _secrets(one, load), {message.digits for message in load.all_messages()}
-            history.leaks += leaks.in_database(one.database, hidden, codes)  # with its write-ahead log
+            hidden.add(listener.secret)
+            if url:
+                history.leaks += [leak async for leak in leaks.in_postgres(url, hidden, codes)]
+            else:
+                history.leaks += leaks.in_database(one.database, hidden, codes)  # with its write-ahead log
             if (code := await one.stop()) != 0:
                 history.errors.append(f"exit code {code}")
         finally:
@@ -322,11 +357,10 @@ def _look_back(load: Load, hidden: set[str]) -> None:
     history.messages = load.all_messages()
     codes = {message.digits for message in history.messages}
     log = one.log
-    history.leaks += [
-        *leaks.in_log(log, hidden, codes),
-        *leaks.in_database(one.database, hidden, codes),
-        *leaks.in_bodies(load.bodies, hidden, codes),
-    ]
+    bodies = [*load.bodies, *(heard.body for heard in history.heard)]
+    history.leaks += [*leaks.in_log(log, hidden, codes), *leaks.in_bodies(bodies, hidden, codes)]
+    if one.database.exists():
+        history.leaks += leaks.in_database(one.database, hidden, codes)
     history.errors += [
         line for line in log.splitlines() if not line.startswith("{") or '"level": "error"' in line
     ]
@@ -344,6 +378,9 @@ def summary(report: Report) -> str:
     took = sum(message.took for message in history.messages)
     right = sum(call.verified for call in history.calls)
     wrong = sum(call.evaluated_wrong for call in history.calls)
+    keyed = [call for call in history.calls if call.key]
+    taken_back = Counter(f"{call.kind} {call.status}" for call in history.of("cancel", "revoke"))
+    types = Counter(heard.type for heard in history.events.values())
     return "\n".join(
         [
             f"  kills     {sum(report.kills.values())}: {_counted(report.kills)}",
@@ -351,6 +388,9 @@ def summary(report: Report) -> str:
             f"  acts      {len(history.acts)}: {_counted(acts)}",
             f"  messages  {len(history.messages)} code messages, {took} of them in a chat",
             f"  guesses   {right} right, {wrong} wrong",
+            f"  keys      {len(keyed)} calls, made {sum(len(call.tries) for call in keyed)} times",
+            f"  taken back {_counted(taken_back)}",
+            f"  events    {len(history.events)} heard {len(history.heard)} times: {_counted(types)}",
         ]
     )
 
@@ -359,13 +399,13 @@ def _counted(counter: Counter[str]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counter.items()))
 
 
-async def run(rounds: int, seed: str) -> int:
+async def run(rounds: int, seed: str, store: str = "sqlite") -> int:
     """All worlds; the number of broken rules."""
     found, done, number = 0, 0, 0
     while done < rounds:
         count, settings = min(ROUNDS_OF_A_WORLD, rounds - done), WORLDS[number % len(WORLDS)]
         with tempfile.TemporaryDirectory() as folder:
-            report = await torture(Path(folder), count, f"{seed}:{number}", **settings)
+            report = await torture(Path(folder), count, f"{seed}:{number}", store, **settings)
         done, number, found = done + count, number + 1, found + len(report.broken)
         _say(f"world {number}, {settings or 'both messengers'}: {count} rounds, seed {seed}:{number - 1}")
         _say(summary(report))
@@ -388,11 +428,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", default=secrets.token_hex(4), help="makes the choices of a run again")
+    parser.add_argument("--store", choices=("sqlite", "postgres"), default="sqlite")
     chosen = parser.parse_args(arguments)
-    _say(f"seed {chosen.seed}")
+    _say(f"seed {chosen.seed}, {chosen.store}")
     # As with Ctrl-C: no process and no folder of ours is left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return 1 if asyncio.run(run(chosen.rounds, chosen.seed)) else 0
+    return 1 if asyncio.run(run(chosen.rounds, chosen.seed, chosen.store)) else 0
 
 
 if __name__ == "__main__":

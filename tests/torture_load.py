@@ -16,7 +16,7 @@ import aiohttp
 from sandbox.simulator import Simulator
 from sandbox.wire import Button, ChatMessage, Delivery
 from sandbox.wire import Call as BotCall
-from tests.history import Act, Call, History, Kind, Message
+from tests.history import Act, Call, History, Kind, Message, Try
 from tests.process import Outside
 from tests.relay import Relay
 from tests.world import wrong
@@ -25,7 +25,12 @@ PURPOSES = ("login", "pay", "delete")
 SEND = ("sendMessage", "POST /messages")
 DIGITS = re.compile(r"[0-9]{4,8}", re.ASCII)
 TAG = re.compile(r"\bT[a-z]{6}\b")
-PATHS = {"request": "/v1/otp/request", "send": "/v1/otp/send", "verify": "/v1/otp/verify"}
+PATHS = {
+    "request": "/v1/otp/request",
+    "send": "/v1/otp/send",
+    "verify": "/v1/otp/verify",
+    "revoke": "/v1/otp/revoke",
+}
 PATIENCE = 4
 """Seconds that a person waits for the bot before doing something else."""
 
@@ -73,6 +78,8 @@ class Load:
     stopping: bool = False
     bodies: list[str] = field(default_factory=list)
     """Bodies of errors."""
+    grown: bool = True
+    """Whether the service knows keys, `cancel` and `revoke`; releases up to 0.3.0 do not."""
     _tags: int = 0
     _read: dict[str, int] = field(default_factory=dict)
     _codes: dict[str, list[tuple[BotCall, Player, str]]] = field(default_factory=dict)
@@ -96,36 +103,70 @@ class Load:
 
     # ------------------------------------------------------------------ the site
 
-    async def call(self, kind: Kind, sent: dict[str, Any], key: str | None = None) -> Call:
+    async def call(self, kind: Kind, sent: dict[str, Any], api_key: str | None = None) -> Call:
         """A call of the API, noted whatever becomes of it."""
         call = Call(kind, now(), sent)
         self.history.calls.append(call)
-        path = PATHS.get(kind, PATHS["verify"])
-        headers = {"Authorization": f"Bearer {key or self.one.api_key}", "Content-Type": "application/json"}
+        await self.make(call, api_key)
+        return call
+
+    async def ask(self, rng: Random, kind: Kind, sent: dict[str, Any]) -> Call:
+        """A call as a site makes it that is careful about half of the time.
+
+        Then it has a key, is made again while its answer is lost, and sometimes twice at once or once more.
+        """
+        if not self.grown or rng.random() < 0.5:
+            return await self.call(kind, sent)
+        call = Call(kind, now(), sent, key=f"{rng.getrandbits(128):032x}")
+        self.history.calls.append(call)
+        for _ in range(4):
+            await asyncio.gather(*[self.make(call) for _ in range(rng.choice((1, 1, 1, 2)))])
+            if call.status and rng.random() < 0.8:
+                break
+            await asyncio.sleep(rng.uniform(0, 0.4))
+            await self.up.wait()
+        return call
+
+    async def make(self, call: Call, api_key: str | None = None) -> None:
+        """Make a call, or make it again."""
+        one = Try(now())
+        headers = {
+            "Authorization": f"Bearer {api_key or self.one.api_key}",
+            "Content-Type": "application/json",
+        }
+        if call.key:
+            headers["Idempotency-Key"] = call.key
         timeout = aiohttp.ClientTimeout(total=40)
+        sent = dict(call.sent)
+        path = PATHS.get(call.kind, PATHS["send" if "context" in sent else "verify"])
+        if call.kind in ("status", "cancel"):
+            path = f"{PATHS['request']}/{sent.pop('request_id')}/{call.kind}"
+        body = None if call.kind == "status" else json.dumps(sent).encode()
         try:
-            if kind == "status":
-                got = self.one.http.get(
-                    f"{self.relay.url}{PATHS['request']}/{sent['request_id']}/status",
-                    headers=headers,
-                    timeout=timeout,
-                )
-            else:
-                body = json.dumps(sent).encode()
-                got = self.one.http.post(self.relay.url + path, data=body, headers=headers, timeout=timeout)
+            got = self.one.http.request(
+                "GET" if body is None else "POST",
+                self.relay.url + path,
+                data=body,
+                headers=headers,
+                timeout=timeout,
+            )
             async with got as answer:
                 text = await answer.text()
                 if answer.status != 200:
                     self.bodies.append(text)
-                call.answer, call.status = json.loads(text), answer.status
+                json.loads(text)
+                one.body, one.status = text, answer.status
+                one.replayed = answer.headers.get("Idempotent-Replayed") == "true"
         except (aiohttp.ClientError, TimeoutError, OSError):
             pass  # lost: it may have had its effect
-        call.ended = now()
-        return call
+        one.ended = now()
+        call.tries.append(one)
+        call.settle()
 
     async def request(self, rng: Random, **fields: Any) -> Call:
         """Ask for a code for somebody."""
-        return await self.call("request", {**_terms(rng), "context": {"action": self.tag()}, **fields})
+        sent = {**_terms(rng), "context": {"action": self.tag()}, **fields}
+        return await self.ask(rng, "request", sent)
 
     async def status(self, request_id: str) -> Call:
         """Read a status; a subscriber that becomes known is remembered."""
@@ -229,6 +270,22 @@ class Load:
         taken = lambda: [digits for call, _, digits in self.codes(tag) if call.done]  # noqa: E731
         return taken()[-1] if await self.until(player, taken) else None
 
+    def subscriber(self, player: Player) -> str | None:
+        """A person's id, as far as the site knows it."""
+        return next((one for one, known in self.subscribers.items() if known.name == player.name), None)
+
+    def newest(self, name: str, purpose: str, most: int = 3) -> list[str]:
+        """The codes of a purpose that this person got last."""
+        asked = {call.tag: call.sent["purpose"] for call in self.history.of("request", "send")[-200:]}
+        self.codes("")
+        found = [
+            (call.at, digits)
+            for tag, codes in self._codes.items()
+            for call, player, digits in codes
+            if asked.get(tag) == purpose and player.name == name and call.done
+        ]
+        return [digits for _, digits in sorted(found)[-most:]]
+
 
 def _text(call: BotCall) -> str:
     return str((call.body or {}).get("text", "") if call.body is not None else call.params.get("text", ""))
@@ -286,7 +343,7 @@ async def sends(load: Load, rng: Random) -> None:
         return await asks(load, rng)
     subscriber = rng.choice(sorted(load.subscribers))
     fields = {"subscriber_id": subscriber, "context": {"action": load.tag()}, **_terms(rng)}
-    call = await load.call("send", fields)
+    call = await load.ask(rng, "send", fields)
     if call.status == 200 or rng.random() < 0.3:
         await _guess(load, rng, load.subscribers[subscriber], call, {})
     return None
@@ -294,18 +351,18 @@ async def sends(load: Load, rng: Random) -> None:
 
 async def _guess(load: Load, rng: Random, player: Player, asked: Call, fields: dict[str, Any]) -> None:
     """Guesses of one code: right, wrong, exhausted, from many places at once."""
-    subscriber = next((one for one, known in load.subscribers.items() if known.name == player.name), None)
+    subscriber = load.subscriber(player)
     if subscriber is None or (digits := await load.code(player, asked.tag)) is None:
         return
     if not fields:
         fields = {"purpose": asked.sent["purpose"]}
     right = {"subscriber_id": subscriber, "code": digits, **fields}
     for _ in range(rng.choice((0, 0, 0, 1, 2, 6))):
-        await load.call("verify", {**right, "code": wrong(digits)})
+        await load.ask(rng, "verify", {**right, "code": wrong(digits)})
     if rng.random() < 0.2:
         await load.call("foreign", right, load.foreign_key)
     if rng.random() < 0.7:
-        await asyncio.gather(*[load.call("verify", right) for _ in range(rng.choice((1, 1, 1, 4)))])
+        await asyncio.gather(*[load.ask(rng, "verify", right) for _ in range(rng.choice((1, 1, 1, 4)))])
 
 
 async def reads(load: Load, _rng: Random) -> None:
@@ -325,7 +382,7 @@ async def tries_old(load: Load, rng: Random) -> None:
         if call.done
     ]
     for tag, player, digits in rng.sample(known, min(2, len(known))):
-        subscriber = next((one for one, whose in load.subscribers.items() if whose.name == player.name), None)
+        subscriber = load.subscriber(player)
         asked = next((one for one in load.history.of("request", "send") if one.tag == tag), None)
         if subscriber is not None and asked is not None:
             await load.call(
@@ -374,4 +431,63 @@ async def repeats(load: Load, rng: Random) -> None:
     await asyncio.sleep(0.05)
 
 
+async def cancels(load: Load, rng: Random) -> None:
+    """The site takes a request back, just while the person agrees or at any time, and tries its code all the same."""
+    known = [one for one in load.history.of("request")[-40:] if one.status == 200]
+    if not load.grown or not known:
+        return
+    request, player = rng.choice(known), rng.choice(load.players)
+    if rng.random() < 0.7:
+        request = await load.request(rng)
+        if request.status != 200:
+            return
+        load.open(player, request)
+        await asyncio.sleep(rng.choice((0, 0.01, 0.05, 0.2)))
+    request_id = request.answer["request_id"]
+    if found := player.buttons("yes", about=request_id):
+        load.press(player, *found[0])
+        await asyncio.sleep(rng.choice((0, 0, 0.005, 0.02)))
+    await load.ask(rng, "cancel", {"request_id": request_id})
+    await load.status(request_id)
+    for call, whose, digits in load.codes(request.tag)[-1:]:
+        subscriber = load.subscriber(whose)
+        if call.done and subscriber is not None:
+            guess = {"subscriber_id": subscriber, "code": digits, "request_id": request_id}
+            await load.ask(rng, "verify", guess)
+
+
+async def revokes(load: Load, rng: Random) -> None:
+    """The site takes a code back, and tries all the same what the person has."""
+    if not load.grown or not load.subscribers:
+        return
+    subscriber = rng.choice(sorted(load.subscribers))
+    purpose = rng.choice(PURPOSES[:2])
+    await load.ask(rng, "revoke", {"subscriber_id": subscriber, "purpose": purpose})
+    if rng.random() < 0.7:
+        name = load.subscribers[subscriber].name
+        for digits in load.newest(name, purpose):
+            guess = {"subscriber_id": subscriber, "code": digits, "purpose": purpose}
+            await load.ask(rng, "verify", guess)
+
+
+async def insists(load: Load, rng: Random) -> None:
+    """A call with a key comes again, perhaps much later; or another one with its key."""
+    known = [
+        call
+        for call in load.history.calls[-600:]
+        if call.key and call.kind != "mismatch" and (not call.status or call.tries[-1].kept)
+    ]
+    if not known:
+        return
+    call = rng.choice(known)
+    if call.status and rng.random() < 0.3:
+        if call.kind in ("send", "verify"):
+            other = Call("mismatch", now(), {**call.sent, "purpose": "delete"}, key=call.key)
+            load.history.calls.append(other)
+            await load.make(other)
+    else:
+        await load.make(call)
+
+
 DOINGS = [asks] * 6 + [sends] * 5 + [reads] * 2 + [tries_old] * 2 + [presses] * 3 + [repeats] * 2 + [leaves]
+DOINGS += [cancels] * 2 + [revokes] * 2 + [insists] * 3
