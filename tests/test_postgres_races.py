@@ -13,11 +13,13 @@ from config.clock import told_clock
 from otp import housekeeping
 from otp.accounts import link
 from otp.delivery import begin, claim, record
+from otp.errors import SendInProgress
 from otp.events import RequestFinished, SubscriberRelinked
 from otp.forgetting import forget
-from otp.model import Cause, Mode, Parcel, RequestStatus
+from otp.idempotency import Within
+from otp.model import Cause, Delivery, DeliveryState, Mode, Parcel, RequestStatus
 from otp.policy import REQUEST_LIFE_MS
-from otp.ports import Accepted, Tx
+from otp.ports import Accepted, Tx, Work
 from otp.projects import ERASED_AT_ONCE
 from otp.service import Reason
 from storage import Reach, postgres_line
@@ -96,10 +98,15 @@ def later(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     return asyncio.create_task(work)
 
 
-async def attempted(world: World, sub_id: str, request_id: str | None = None) -> Parcel:
-    """A delivery that is at the messenger, of which no courier knows."""
+async def outcome(task: asyncio.Task[Any]) -> Any:
+    """What came of it, be it an error."""
+    return (await asyncio.gather(task, return_exceptions=True))[0]
+
+
+def asking(world: World, sub_id: str, request_id: str | None = None) -> Work[str]:
+    """Claims a delivery, for which no courier sets out; its id."""
     world.courier.stop_retrying()
-    world.courier._closed = True  # it sets out for nothing
+    world.courier._closed = True
 
     async def work(tx: Tx) -> str:
         sub = await tx.subscriber_by_id(sub_id)
@@ -110,7 +117,12 @@ async def attempted(world: World, sub_id: str, request_id: str | None = None) ->
         got = await claim(tx, world.rules, sub, LOGIN, Cause.OPEN if request else Cause.SEND, request)
         return got.id  # type: ignore[union-attr]
 
-    delivery_id = await world.store.write(work)
+    return work
+
+
+async def attempted(world: World, sub_id: str) -> Parcel:
+    """A delivery that is at the messenger, of which no courier knows."""
+    delivery_id = await world.store.write(asking(world, sub_id))
     parcel = await world.store.write(lambda tx: begin(tx, world.rules, delivery_id))
     assert isinstance(parcel, Parcel)
     return parcel
@@ -265,16 +277,7 @@ async def test_a_request_with_a_claim_made_in_time_does_not_expire(
     sub_id = await world.subscribe()
     request_id = await world.request()
     clock.advance(ms=REQUEST_LIFE_MS - 3000)
-
-    async def open_late(tx: Tx) -> None:
-        sub, request = await tx.subscriber_by_id(sub_id), await tx.request(request_id)
-        assert sub is not None
-        assert request is not None
-        await tx.bind(request_id, ANN)
-        await claim(tx, world.rules, sub, LOGIN, Cause.OPEN, request)
-
-    world.courier._closed = True  # the claim waits
-    async with Held(world, open_late) as opening:
+    async with Held(world, asking(world, sub_id, request_id)) as opening:  # the claim waits
         clock.advance(seconds=3)
         status = later(world.service.status(world.caller, request_id))
         await asyncio.wait({status, later(waiting(admin))}, return_when=asyncio.FIRST_COMPLETED)
@@ -337,3 +340,85 @@ async def test_whoever_switches_a_project_off_waits_in_a_queue(
         seen = await late
     assert seen is not None
     assert not seen.enabled
+
+
+# ------------------------------------------------------------------ what is taken back
+
+
+async def test_a_code_that_arrives_while_it_is_revoked(
+    world: World, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """It is dead and that is said, or it was still on its way and lives."""
+    sub = await world.subscribe()
+    parcel = await attempted(world, sub)
+    async with Held(
+        world, lambda tx: record(tx, world.rules, parcel.delivery.id, Accepted("m9"))
+    ) as recorded:
+        revoking = later(world.service.revoke(world.caller, sub, LOGIN.purpose))
+        await asyncio.wait({revoking, later(waiting(admin))}, return_when=asyncio.FIRST_COMPLETED)
+        await recorded.commit()
+        told = await outcome(revoking)
+    assert told is True or isinstance(told, SendInProgress)
+    assert ((await world.verify(sub, parcel.digits)).reason is None) is (told is not True)
+
+
+async def test_a_code_that_is_sent_once_more_while_it_is_revoked(
+    world: World, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """What is told to be sent lives: the old one is not, as it was revoked before."""
+    sub = await world.subscribe()
+    revoke = Held(world, lambda tx: world.service.over(Within(tx)).revoke(world.caller, sub, LOGIN.purpose))
+    async with revoke as revoking:
+        sending = later(world.service.send(world.caller, sub, LOGIN, reuse=True))
+        await asyncio.wait({sending, later(waiting(admin))}, return_when=asyncio.FIRST_COMPLETED)
+        assert await revoking.commit() is True
+        _, reused = await sending
+    assert not reused
+    assert (await world.verify(sub, world.telegram.codes[-1])).reason is None
+
+
+async def test_a_request_that_is_claimed_while_the_site_cancels_it(
+    world: World, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """The cancel comes after it: the claim is withdrawn, and its attempt never begins."""
+    sub_id, request_id = await world.subscribe(), await world.request()
+    async with Held(world, asking(world, sub_id, request_id)) as opening:
+        cancelling = later(world.service.cancel(world.caller, request_id))
+        await asyncio.wait({cancelling, later(waiting(admin))}, return_when=asyncio.FIRST_COMPLETED)
+        delivery_id = await opening.commit()
+        await cancelling
+    begun = await world.store.write(lambda tx: begin(tx, world.rules, delivery_id))
+    assert isinstance(begun, Delivery)
+    assert begun.state is DeliveryState.REFUSED
+    assert (await world.service.status(world.caller, request_id)).status is RequestStatus.CANCELLED
+
+
+@pytest.mark.parametrize("attempt_first", [True, False])
+async def test_an_attempt_that_begins_while_the_site_cancels(
+    world: World, admin: asyncpg.Connection[asyncpg.Record], attempt_first: bool
+) -> None:
+    """One of the two is first: cancelled without an attempt, or told that it is on its way."""
+    sub_id, request_id = await world.subscribe(), await world.request()
+    delivery_id = await world.store.write(asking(world, sub_id, request_id))
+
+    def attempt(tx: Tx) -> Coroutine[Any, Any, Any]:
+        return begin(tx, world.rules, delivery_id)
+
+    def cancel(tx: Tx) -> Coroutine[Any, Any, Any]:
+        return world.service.over(Within(tx)).cancel(world.caller, request_id)
+
+    first, second = (attempt, cancel) if attempt_first else (cancel, attempt)
+    async with Held(world, first) as held:
+        meanwhile = later(world.store.write(second))
+        await asyncio.wait({meanwhile, later(waiting(admin))}, return_when=asyncio.FIRST_COMPLETED)
+        begun = await held.commit()
+        came = await outcome(meanwhile)
+    if attempt_first:
+        assert isinstance(begun, Parcel)
+        assert isinstance(came, SendInProgress)
+        await world.store.write(lambda tx: record(tx, world.rules, delivery_id, Accepted("m9")))
+    else:
+        assert isinstance(came, Delivery)
+        assert came.state is DeliveryState.REFUSED
+    status = (await world.service.status(world.caller, request_id)).status
+    assert status is (RequestStatus.SENT if attempt_first else RequestStatus.CANCELLED)
