@@ -164,7 +164,7 @@ async def through(
     """Bad days under load, one after the other; then everybody finishes what they began, and the record is checked."""
     load = made.load
     async with AsyncExitStack() as stack:
-        ear = await stack.enter_async_context(listening(load, load.one, seed)) if load.grown else None
+        ear = await stack.enter_async_context(listening(load.history, load.one, seed)) if load.grown else None
         await _under_load(made, seed, days)
         if ear is not None:
             await all_told(load, ear)

@@ -15,7 +15,7 @@ from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.history import Heard, History
-from tests.process import Outside
+from tests.running import Site
 from tests.torture_load import Load, now
 
 PATIENCE = 150
@@ -53,20 +53,19 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(load: Load, one: Outside, seed: str) -> AsyncIterator[Listener]:
-    """A webhook of the load's project, which hears of everything from now on."""
-    listener, app = Listener(load.history, Random(f"{seed}:listener")), web.Application()  # noqa: S311
+async def listening(history: History, site: Site, seed: str) -> AsyncIterator[Listener]:
+    """A webhook of a site, which hears of everything from now on."""
+    listener, app = Listener(history, Random(f"{seed}:listener")), web.Application()  # noqa: S311
     app.router.add_post("/", listener.hear)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         port = runner.addresses[0][1]
-        answer = await one.call("POST", "/v1/webhooks", {"url": f"http://127.0.0.1:{port}/"})
+        answer = await site.call("POST", "/v1/webhooks", {"url": f"http://127.0.0.1:{port}/"})
         assert answer.status == 201, answer
         listener.secret = answer.json["secret"]
-        load.history.listens = True
+        history.listens = True
         yield listener
     finally:
         await runner.cleanup()

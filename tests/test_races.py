@@ -14,6 +14,8 @@ from bot import phrases
 from otp.ports import Tx
 from sandbox.wire import Fault
 from tests.conftest import STORES, store_url
+from tests.history import History as Told
+from tests.listening import listening
 from tests.running import Running, Someone, running
 from tests.volleys import (
     BUDGET,
@@ -96,7 +98,7 @@ def disturb(one: Volleys, draw: Random) -> None:
         one.person.sim.faults.append(fault)
 
 
-async def a_mix(run: Running, channel: str, seed: int) -> None:
+async def a_mix(run: Running, channel: str, seed: int) -> Volleys:
     """Three volleys of what a seed draws, each disturbed in its own way."""
     draw = draws(seed)
     one = await Volleys.begin(run, channel, QUESTIONS)
@@ -109,6 +111,7 @@ async def a_mix(run: Running, channel: str, seed: int) -> None:
         kinds += [*drawn, "/"]
     one.person.sim.faults.clear()
     await one.check(f"seed {seed} on {channel}: {' '.join(kinds)}")
+    return one
 
 
 @pytest.mark.parametrize("run,channel", [("sqlite", channel) for channel in CHANNELS], indirect=["run"])
@@ -128,6 +131,31 @@ async def test_random_mixes_at_once(run: Running, channel: str) -> None:
     """Whatever comes together with whatever, over three volleys: some order explains it."""
     for seed in range(5):
         await a_mix(run, channel, seed)
+
+
+async def test_a_webhook_hears_of_each_change_once(worker_id: str) -> None:
+    """Of guesses, deliveries and ends of requests in such mixes: as many as the history has, neither more nor fewer."""
+    for store in STORES:
+        url = await store_url(store, worker_id)
+        async with running(url, guess_budget=BUDGET, events_allow_private=True) as run:
+            told = Told()
+            async with listening(told, run, "races") as listener:
+                listener.well = True
+                mixes = [await a_mix(run, CHANNELS[seed % 2], seed) for seed in range(400, 403)]
+                await run.quiet()
+            for one in mixes:
+                assert one.changes() == heard_of(told, one)
+
+
+def heard_of(told: Told, one: Volleys) -> Counter[str]:
+    """What a webhook heard of a subscriber and of the requests; each event once, however often it came."""
+    about = {one.subscriber, *one.requests.values()}
+    return Counter(
+        event.type.removeprefix("otp.")
+        for event in told.events.values()
+        if about & {event.data.get("subscriber_id"), event.data.get("request_id")}
+        and event.type in ("otp.verified", "otp.wrong_code", "otp.sent", "otp.cancelled")
+    )
 
 
 @pytest.mark.slow

@@ -319,7 +319,7 @@ async def _world(folder: Path, rounds: int, seed: str, settings: dict[str, str])
                 await sim.until(lambda: bool(sim.webhooks))  # noqa: B023 - awaited at once
                 for _ in range(8):
                     load.player(sim)
-            async with listening(load, one, seed) as listener:
+            async with listening(load.history, one, seed) as listener:
                 load.up.set()
                 world = World(load, seed)
                 await world.rounds(rounds)

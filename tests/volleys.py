@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -28,6 +29,7 @@ from tests.linearizability import (
     Status,
     Stop,
     Unlock,
+    Verify,
     Withdraw,
     explained,
 )
@@ -296,6 +298,16 @@ class Volleys:
             self.history.not_delivered(act, self._asked[act], now)
         self._asked.clear()
         return answers
+
+    def changes(self) -> Counter[str]:
+        """What a webhook must have heard of: guesses and ends by the history, messages as the messenger answered them."""
+        acts = [step.act for step in self.history.steps if step.sure]
+        answers = [act.answer[0] for act in acts if isinstance(act, Verify) and act.answer is not None]
+        found = Counter(answer for answer in answers if answer in ("verified", "wrong_code"))
+        found["sent"] = [call.status for _, _, call in code_messages(self.person)].count(200)
+        ends = {act.code: act.status for act in acts if isinstance(act, Status)}
+        found["cancelled"] = [*ends.values()].count("cancelled")
+        return +found
 
     async def check(self, what: str) -> None:
         """Try every known code twice, all at once; then the history must have an explanation and the store be sound."""
