@@ -33,10 +33,10 @@ async def test_the_rules_hold_through_kills(
     # A load that did nothing would prove nothing.
     assert sum(report.kills.values()) >= rounds
     assert sum(call.verified for call in report.history.calls) > rounds
-    assert sum(message.took for message in report.history.messages) > 5 * rounds
+    assert sum(message.took for message in report.history.messages) > 3 * rounds
     calls = report.history.calls
     assert sum(len(call.tries) > 1 for call in calls if call.key) > 2 * rounds
-    assert sum(call.kind == "cancel" and call.status == 200 for call in calls) > rounds // 2
+    assert sum(call.kind == "cancel" and call.status == 200 for call in calls) > rounds // 4
     assert sum(call.answer.get("revoked") is True for call in calls) > rounds // 4
-    assert len(report.history.events) > 10 * rounds
+    assert len(report.history.events) > 5 * rounds
     assert len(report.history.heard) > len(report.history.events)
