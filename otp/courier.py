@@ -7,6 +7,7 @@ restart (or another replica) goes on where it stopped.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -125,7 +126,7 @@ class Courier:
         """Whether this process has the delivery in its hands."""
         return delivery_id in self._carrying
 
-    async def outcome(self, claimed: Delivery, seconds: float = ANSWER_SECONDS) -> Delivery | None:
+    async def outcome(self, claimed: Delivery, seconds: float = math.inf) -> Delivery | None:
         """A delivery of `/send` once it is settled, or as it is when the caller must be answered, after so many seconds.
 
         A caller that goes away changes nothing. What was not begun by then is withdrawn: it is answered as not sent.
@@ -133,7 +134,7 @@ class Courier:
         task = self._carried(claimed)
         if task is not None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(min(seconds, ANSWER_SECONDS)):
                     return await asyncio.shield(task)
         try:
             return await self._store.write(lambda tx: _give_up(tx, self._rules, claimed.id))

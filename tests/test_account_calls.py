@@ -216,8 +216,11 @@ async def test_the_same_key_while_the_second_try_is_under_way(run: Running) -> N
     assert len(ann.screen) == before + 1
 
 
-async def test_the_more_hopeful_failure_is_the_answer_of_a_key(run: Running) -> None:
+async def test_the_more_hopeful_failure_is_the_answer_of_a_key(
+    run: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The messenger of the first is busy, the other person has blocked the bot: worth another try, so the key is free."""
+    monkeypatch.setattr("otp.courier.ANSWER_SECONDS", 0.5)
     ann, _ = await reachable(run)
     run.demo.max.faults.append(Fault(SENDING["max"], retry_after=60, times=2))
     run.demo.telegram.faults.append(Fault(SENDING["telegram"], status=403))
