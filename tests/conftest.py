@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator
 from functools import cache
@@ -26,11 +27,16 @@ STORES = ("sqlite", "postgres")
 """Every store that the contract holds for."""
 
 
-FAST_ON_BOTH = ("test_store", "test_service", "test_races", "test_events", "test_accounts", "test_forgetting")
-"""The contract of the stores, calls, races and events; the other rules are held against PostgreSQL by `make test-slow`."""
+FAST_ON_BOTH = ("test_store", "test_service", "test_races")
+"""The contract of the stores, calls and races; the other rules are held against PostgreSQL by `make test-slow`."""
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: tests wait now and then, for PostgreSQL, for programs and for sockets."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the fast suite fast."""
     for item in items:

@@ -66,6 +66,7 @@ def test_the_life_of_a_project(tmp_path: Path) -> None:
     assert made["api_key"].encode() not in (tmp_path / "data" / "tapcode.db").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments,told",
     [
@@ -153,6 +154,7 @@ def test_the_service_serves_and_stops(tmp_path: Path, unused_tcp_port: int) -> N
     assert not (tmp_path / "data" / "tapcode.db.sock").exists()
 
 
+@pytest.mark.slow
 def test_a_backup_beside_a_running_service(tmp_path: Path, unused_tcp_port: int) -> None:
     """Made by the owner, wherever that was started; put back in place it serves, and its codes can be revoked."""
     process = start(tmp_path, unused_tcp_port)

@@ -359,6 +359,7 @@ async def test_a_code_that_waits_is_told_to_be_on_its_way(run: Running, channel:
     assert "on its way" in person.last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channel", CHANNELS)
 async def test_answers_that_hang_do_not_hold_up_codes(run: Running, channel: str) -> None:
     """150 people press while the messenger is slow to take answers: every code goes out all the same."""

@@ -139,6 +139,7 @@ async def test_the_operator_lists_and_has_told_again(world: World) -> None:
             await run({"group": "events", **ill})
 
 
+@pytest.mark.slow
 async def test_on_the_command_line(tmp_path: Path, clock: FakeClock) -> None:
     """Over a file that nobody serves; what is to be told again is told by whoever serves it next."""
     (tmp_path / "data").mkdir()

@@ -197,6 +197,7 @@ async def asked(run: Running, channel: str) -> tuple[Someone, dict[str, Any]]:
 
 @both
 @every
+@pytest.mark.slow
 async def test_a_tap(run: Running, channel: str, case: str) -> None:
     """`sent` only after it arrived for sure; else the person has "Send again", which brings one more code."""
     this = CASES[case]

@@ -114,6 +114,7 @@ async def a_mix(run: Running, channel: str, seed: int) -> Volleys:
     return one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run,channel", [("sqlite", channel) for channel in CHANNELS], indirect=["run"])
 async def test_every_pair_at_once(run: Running, channel: str) -> None:
     """Any two kinds of calls, twice each: some order of them explains all that was answered."""
@@ -127,12 +128,14 @@ async def test_every_pair_at_once(run: Running, channel: str) -> None:
 
 
 @WHERE
+@pytest.mark.slow
 async def test_random_mixes_at_once(run: Running, channel: str) -> None:
     """Whatever comes together with whatever, over three volleys: some order explains it."""
     for seed in range(5):
         await a_mix(run, channel, seed)
 
 
+@pytest.mark.slow
 async def test_a_webhook_hears_of_each_change_once(worker_id: str) -> None:
     """Of guesses, deliveries and ends of requests in such mixes: as many as the history has, neither more nor fewer."""
     for store in STORES:
@@ -256,6 +259,7 @@ async def test_no_more_wrong_guesses_than_the_budget_over_all_purposes(run: Runn
 
 
 @WHERE
+@pytest.mark.slow
 async def test_ten_presses_of_one_button_are_one_code(run: Running, channel: str) -> None:
     """Of consent, and of "Send again" under the code that came."""
     one = await Volleys.begin(run, channel, 2)

@@ -49,6 +49,7 @@ def printed(code: str) -> str:
     return got.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "given,loaded",
     [({}, "[]"), (MAX, "['maxapi']"), (TELEGRAM, "['aiogram']")],
@@ -67,6 +68,7 @@ def test_telegrams_models_are_not_all_built_at_start() -> None:
     assert printed(BUILT + code + shown) == "True True True True"
 
 
+@pytest.mark.slow
 def test_every_one_of_telegrams_models_can_be_built_later() -> None:
     """Where one is first used, by whatever name it refers to the others."""
     code = (

@@ -144,6 +144,7 @@ async def run() -> AsyncIterator[Running]:
         assert made.demo.max.violations == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channel", ["telegram", "max"])
 @pytest.mark.parametrize("before,after,act", EDGES, ids=["-".join(edge).replace(" ", "_") for edge in EDGES])
 async def test_an_edge(run: Running, channel: str, before: str, after: str, act: str) -> None:
