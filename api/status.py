@@ -18,9 +18,9 @@ from api.answers import PLAYED, TEST, dress, json_answer, json_body
 from api.auth import Door
 from api.bodies import InvalidFields
 from api.operations import Operation
-from api.times import rfc3339
 from otp.errors import OtpError
 from otp.model import RequestStatus
+from otp.notices import rfc3339
 from otp.policy import SECOND_MS
 from otp.service import RequestState
 from otp.waiting import Waiter, Waiters

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from api.times import rfc3339
 from otp.account_calls import AccountCalls
 from otp.model import Caller
+from otp.notices import rfc3339
 from otp.service import OtpService
 
 PATH: Final = "/v1/subscribers/{subscriber_id}"
