@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 from otp import stage
 from otp.events import (
@@ -23,7 +23,7 @@ from otp.events import (
 )
 from otp.model import DeliveryState, Mode, RequestStatus
 
-TYPES: Final = (
+EventType = Literal[
     "otp.sent",
     "otp.verified",
     "otp.failed",
@@ -37,8 +37,9 @@ TYPES: Final = (
     "subscriber.locked",
     "subscriber.unlocked",
     "subscriber.relinked",
-)
+]
 """All that an endpoint may ask for."""
+TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 
 
 @dataclass(frozen=True, slots=True)
