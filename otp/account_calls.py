@@ -164,8 +164,7 @@ class AccountCalls:
 
     async def subscriber(self, caller: Caller, subscriber_id: str) -> Profile:
         """Who that is. Raises `SubscriberNotFound`."""
-        scene = self._service.scene(caller, subscriber_id)
-        subscriber_id = scene.id if scene else subscriber_id
+        subscriber_id, scene = self._service.meant(caller, subscriber_id)
 
         async def work(tx: Tx) -> Profile:
             await asked(tx, caller, None, None)
@@ -180,8 +179,7 @@ class AccountCalls:
 
     async def forget(self, caller: Caller, subscriber_id: str) -> None:
         """Unsubscribe and erase, one who left too. Raises `SubscriberNotFound`."""
-        scene = self._service.scene(caller, subscriber_id)
-        subscriber_id = scene.id if scene else subscriber_id
+        subscriber_id, scene = self._service.meant(caller, subscriber_id)
 
         async def work(tx: Tx) -> None:
             await asked(tx, caller, None, None)

@@ -7,12 +7,12 @@ from typing import Final
 
 from otp.courier import Courier
 from otp.delivery import Rules, finish, settle_orphan, withdraw
-from otp.errors import RequestNotFound, RequestNotPending, SendInProgress
+from otp.errors import RequestNotPending, SendInProgress
 from otp.lifecycle import status_at, under_way
 from otp.model import Caller, Channel, DeliveryState, Mode, Person, Refusal, Request, RequestStatus
 from otp.ports import Store, Tx
 from otp.protection import Protection
-from otp.service import OtpService, RequestState, own_request
+from otp.service import OtpService, RequestState, known_request, no_request
 from otp.stage import new_person
 from otp.taps import Taps, Update
 
@@ -53,7 +53,7 @@ class Rehearsal:
         Raises `RequestNotFound`, `RequestNotPending` when it is too late for the act or too early, `SendInProgress`.
         """
         if caller.mode is not Mode.TEST:
-            raise _no_request()
+            raise no_request()
         match act:
             case Act.CONSENT:
                 await self._consent(caller, request_id)
@@ -78,9 +78,7 @@ class Rehearsal:
         return request.bound_to or new_person(channel, self._rules.randomness)
 
     async def _pending(self, tx: Tx, caller: Caller, request_id: str) -> Request:
-        request = await own_request(tx, caller, request_id)
-        if request is None:
-            raise _no_request()
+        request = await known_request(tx, caller, request_id)
         flight = under_way(await tx.request_deliveries(request.id))
         status = status_at(request, flight, tx.now)
         if status is not RequestStatus.PENDING:
@@ -100,9 +98,7 @@ class Rehearsal:
         """Press "It wasn't me" under the newest message with a code of the request."""
 
         async def shown(tx: Tx) -> tuple[Person, str] | None:
-            request = await own_request(tx, caller, request_id)
-            if request is None:
-                raise _no_request()
+            request = await known_request(tx, caller, request_id)
             arrived = (DeliveryState.ACCEPTED, DeliveryState.UNKNOWN)
             found = [one for one in await tx.request_deliveries(request.id) if one.state in arrived]
             newest = max(found, key=lambda one: one.claimed_at, default=None)
@@ -128,7 +124,3 @@ class Rehearsal:
         delivery = under_way(await self._store.read(lambda tx: tx.request_deliveries(request_id)))
         if delivery is not None:
             await self._courier.settled(delivery)
-
-
-def _no_request() -> RequestNotFound:
-    return RequestNotFound("There is no request with this id.")

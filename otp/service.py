@@ -250,8 +250,7 @@ class OtpService:
         reuse: bool = False,
     ) -> Delivery:
         """The first half of `send`: what is to be sent, committed."""
-        scene = self.scene(caller, subscriber_id)
-        subscriber_id = scene.id if scene else subscriber_id
+        subscriber_id, scene = self.meant(caller, subscriber_id)
 
         async def work(tx: Tx) -> Delivery:
             await _enabled(tx, caller)
@@ -303,8 +302,7 @@ class OtpService:
 
     async def told(self, caller: Caller, subscriber_id: str, settled: Delivery | None) -> tuple[int, bool]:
         """What `send` answers. Raises what became of a message that was not accepted."""
-        scene = self.scene(caller, subscriber_id)
-        subscriber_id = scene.id if scene else subscriber_id
+        subscriber_id, _ = self.meant(caller, subscriber_id)
         if settled is None or settled.refusal is Refusal.WITHDRAWN:
             await self._store.read(lambda tx: _why_withdrawn(tx, caller, subscriber_id))
         # Not as it was claimed: the old code may have died before its message went out.
@@ -337,9 +335,7 @@ class OtpService:
 
         async def work(tx: Tx) -> None:
             await _enabled(tx, caller)
-            request = await own_request(tx, caller, request_id)
-            if request is None:
-                raise _no_request()
+            request = await known_request(tx, caller, request_id)
             flight = under_way(await tx.request_deliveries(request.id))
             status = status_at(request, await settle_orphan(tx, self._rules, flight), tx.now)
             if status is RequestStatus.CANCELLED:
@@ -354,8 +350,7 @@ class OtpService:
 
     async def revoke(self, caller: Caller, subscriber_id: str, purpose: str) -> bool:
         """End the live code of a subscriber, if there is one. Raises `SubscriberNotFound`, `SendInProgress`."""
-        scene = self.scene(caller, subscriber_id)
-        subscriber_id = scene.id if scene else subscriber_id
+        subscriber_id, _ = self.meant(caller, subscriber_id)
 
         async def work(tx: Tx) -> bool:
             await _enabled(tx, caller)
@@ -380,8 +375,7 @@ class OtpService:
         self, caller: Caller, subscriber_id: str, typed: str, purpose: str | None, request_id: str | None
     ) -> Verdict:
         """Judge a guess: count it, compare, consume, in one transaction."""
-        scene = self.scene(caller, subscriber_id)
-        subscriber_id = scene.id if scene else subscriber_id
+        subscriber_id, scene = self.meant(caller, subscriber_id)
 
         async def work(tx: Tx) -> Verdict:
             request = await asked(tx, caller, purpose, request_id)
@@ -399,11 +393,12 @@ class OtpService:
 
         return await self._store.write(work, About(subscriber_id, request_id, caller.project.id))
 
-    def scene(self, caller: Caller, subscriber_id: str) -> Subscriber | None:
-        """The fixed subscriber that is meant, if it is one of test mode's."""
+    def meant(self, caller: Caller, subscriber_id: str) -> tuple[str, Subscriber | None]:
+        """Whose id that is inside, and the fixed subscriber of test mode that is meant, if it is one."""
         if not self._rehearses or caller.mode is not Mode.TEST:
-            return None
-        return stage.fixed_subscriber(subscriber_id, caller.project.id, self.channels)
+            return subscriber_id, None
+        scene = stage.fixed_subscriber(subscriber_id, caller.project.id, self.channels)
+        return (scene.id, scene) if scene is not None else (subscriber_id, None)
 
     async def is_locked(self, tx: Tx, sub: Subscriber) -> bool:
         """Whether too many wrong codes were entered; written down if it was not."""
@@ -494,6 +489,19 @@ async def own_request(tx: Tx, caller: Caller, request_id: str) -> Request | None
     return None if is_forgotten(request, tx.now) else request
 
 
+async def known_request(tx: Tx, caller: Caller, request_id: str) -> Request:
+    """As `own_request`. Raises `RequestNotFound`."""
+    request = await own_request(tx, caller, request_id)
+    if request is None:
+        raise no_request()
+    return request
+
+
+def no_request() -> RequestNotFound:
+    """The same for what never was and for what is another's."""
+    return RequestNotFound("There is no request with this id.")
+
+
 async def asked(tx: Tx, caller: Caller, purpose: str | None, request_id: str | None) -> Request | None:
     """The request that a guess names, if it may be read. Raises `InvalidField`: it has another purpose."""
     await _enabled(tx, caller)
@@ -520,9 +528,7 @@ async def _link(tx: Tx, sub: Subscriber, code: Code, request: Request | None) ->
 
 async def _state(tx: Tx, caller: Caller, request_id: str) -> tuple[RequestState, Request]:
     await _enabled(tx, caller)
-    request = await own_request(tx, caller, request_id)
-    if request is None:
-        raise _no_request()
+    request = await known_request(tx, caller, request_id)
     status = status_at(request, await _under_way(tx, request), tx.now)
     sent = status is RequestStatus.SENT and request.bound_to is not None
     state = RequestState(
@@ -567,10 +573,6 @@ async def _why_withdrawn(tx: Tx, caller: Caller, subscriber_id: str) -> None:
     sub = await tx.subscriber(caller.project.id, caller.mode, subscriber_id)
     if sub is not None and sub.subscribed and sub.locked:
         raise _locked()
-
-
-def _no_request() -> RequestNotFound:
-    return RequestNotFound("There is no request with this id.")
 
 
 def _not_found() -> SubscriberNotFound:
