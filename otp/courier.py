@@ -244,12 +244,8 @@ class Courier:
 
     async def _wait_until(self, due_at: int) -> bool:
         """Wait for the next attempt; False when we are closing."""
-        waiting = self._tasks.start(self._clock.sleep(max(0, due_at - self._clock.now()) / SECOND_MS))
-        closing = self._tasks.start(self._closing.wait())
-        racers = {task for task in (waiting, closing) if task is not None}
-        await asyncio.wait(racers, return_when=asyncio.FIRST_COMPLETED)
-        for task in racers:
-            task.cancel()
+        seconds = max(0, due_at - self._clock.now()) / SECOND_MS
+        await self._tasks.first(self._clock.sleep(seconds), self._closing.wait())
         return not self._closing.is_set()
 
     async def _stop(self, delivery: Delivery) -> Delivery | None:

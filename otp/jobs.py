@@ -92,15 +92,7 @@ class JobRunner:
             except StorageUnavailable:
                 wait_ms = _RETRY_MS
             if wait_ms:
-                await self._wait(wait_ms)
-
-    async def _wait(self, wait_ms: int) -> None:
-        napping = self._tasks.start(self._clock.sleep(wait_ms / SECOND_MS))
-        waking = self._tasks.start(self._due.wait())
-        both = {task for task in (napping, waking) if task is not None}
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        for task in both:
-            task.cancel()
+                await self._tasks.first(self._clock.sleep(wait_ms / SECOND_MS), self._due.wait())
 
     async def _until_next(self) -> int:
         at = await self._store.read(lambda tx: tx.next_job_at())

@@ -120,7 +120,7 @@ class Sender:
             with suppress(StorageUnavailable):
                 wait = await self._look()
             self._looking = False
-            await self._wait(wait)
+            await self._tasks.first(self._clock.sleep(wait / SECOND_MS), self._due.wait())
 
     async def _look(self) -> int:
         """Send out a worker to each endpoint that has something due; when to look again."""
@@ -130,14 +130,6 @@ class Sender:
                 self._set_out(endpoint_id)
         next_at = min((at for at in due.values() if at > now), default=now + LONGEST_WAIT_MS)
         return max(SHORTEST_WAIT_MS, min(LONGEST_WAIT_MS, next_at - now))
-
-    async def _wait(self, wait_ms: int) -> None:
-        napping = self._tasks.start(self._clock.sleep(wait_ms / SECOND_MS))
-        waking = self._tasks.start(self._due.wait())
-        both = {task for task in (napping, waking) if task is not None}
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        for task in both:
-            task.cancel()
 
     def _set_out(self, endpoint_id: str) -> None:
         if not self._running:

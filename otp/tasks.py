@@ -38,6 +38,13 @@ class Tasks:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)
 
+    async def first(self, *works: Coroutine[Any, Any, Any]) -> None:
+        """Wait until one of them is done; the others are cancelled."""
+        racing = {task for task in map(self.start, works) if task is not None}
+        await asyncio.wait(racing, return_when=asyncio.FIRST_COMPLETED)
+        for task in racing:
+            task.cancel()
+
     async def drain(self, seconds: float) -> None:
         """Give what runs some time to end, then cancel the rest."""
         if self._running:
