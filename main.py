@@ -353,7 +353,7 @@ def make_core(
     service = OtpService(store, rules, courier, names, rehearses=rehearses)
     taps = Taps(store, rules, mode)
     protection = Protection(store, rules, taps)
-    rehearsal = Rehearsal(store, rules, courier, service, taps, protection) if rehearses else None
+    rehearsal = Rehearsal(store, rules, courier, service) if rehearses else None
     return Core(rules, courier, service, taps, protection, rehearsal)
 
 

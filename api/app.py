@@ -43,7 +43,6 @@ class Api:
         self._waiters = waiters
         self._rehearsal = rehearsal
         self._door = door
-        self._keyed = KeyedCalls(waiters.service)
         self._document = openapi.as_json(version)
 
     @property
@@ -66,6 +65,7 @@ class Api:
         if operation.run is None:
             return StatusCalls(self._waiters, self._door, operation).answer
         run, body = operation.run, operation.body
+        keyed = KeyedCalls(self._waiters.service, service)
 
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = await self._door.admit(request, operation)
@@ -74,7 +74,7 @@ class Api:
                 return json_answer(answer)
             data = await json_object(request, optional=operation.body_optional)
             if operation.takes_key and HEADER in request.headers:
-                return await self._keyed.answer(request, caller, operation, validated(body, data), data)
+                return await keyed.answer(request, caller, operation, validated(body, data), data)
             answer = await run(service, caller, validated(body, data), **request.match_info)
             return json_answer(answer)
 

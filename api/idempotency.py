@@ -147,7 +147,8 @@ class _Call:
         service, later = self._service.over(store), self._operation.later
         try:
             if later is not None:
-                return await later.begin(service, self._caller, self._body)
+                begun = await later.begin(service, self._caller, self._body, **self._path)
+                return begun if isinstance(begun, Delivery) else _done(begun)
             done = await self._run(service)
             self._untold = {name: done.pop(name) for name in self._operation.told_once if name in done}
             return _done(done, self._operation.success)
@@ -168,8 +169,9 @@ class _Call:
     async def follow(self, settled: Delivery, store: Store) -> Delivery | None:
         """Another delivery, within a transaction."""
         later = self._operation.later
-        service = self._service.over(store)
-        return await later.follow(service, self._caller, self._body, settled) if later is not None else None
+        if later is None or later.follow is None:
+            return None
+        return await later.follow(self._service.over(store), self._caller, self._body, settled)
 
     async def told(self, settled: Delivery | None, earlier: Delivery | None = None) -> Told | OtpError:
         """What a delivery of it came to; after an earlier one that failed, the more hopeful of both failures."""
@@ -187,7 +189,9 @@ class _Call:
     async def _tell(self, settled: Delivery | None) -> dict[str, Any]:
         if self._operation.later is None:
             raise TypeError("an operation that begins no delivery has none")
-        return await self._operation.later.tell(self._service, self._caller, self._body, settled)
+        return await self._operation.later.tell(
+            self._service, self._caller, self._body, settled, **self._path
+        )
 
     async def _failure(self, settled: Delivery) -> OtpError | None:
         """Why an earlier delivery came to nothing."""

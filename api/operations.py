@@ -29,9 +29,11 @@ Run = Callable[..., Awaitable[dict[str, Any]]]
 class Later:
     """An operation in two halves: a delivery that is committed, and what is answered once it came to its outcome."""
 
-    begin: Callable[[OtpService, Caller, Any], Awaitable[Delivery]]
-    tell: Callable[[OtpService, Caller, Any, Delivery | None], Awaitable[dict[str, Any]]]
-    follow: Callable[[OtpService, Caller, Any, Delivery], Awaitable[Delivery | None]]
+    begin: Callable[..., Awaitable[Delivery | dict[str, Any]]]
+    """Called as `Run`; the answer itself when there is nothing to wait for."""
+    tell: Callable[..., Awaitable[dict[str, Any]]]
+    """Called with the delivery as it is then behind the body."""
+    follow: Callable[[OtpService, Caller, Any, Delivery], Awaitable[Delivery | None]] | None = None
     """Another delivery after one that certainly failed, if there is to be one."""
 
 
@@ -57,7 +59,7 @@ class Operation:
     later: Later | None = None
     """The same as `run`, for who may have to look at the outcome from outside."""
     takes_key: bool = True
-    """Whether it knows `Idempotency-Key`; a play of test mode does not: what is played twice happens twice, or is late."""
+    """Whether it knows `Idempotency-Key`."""
     success: int = 200
     told_once: tuple[str, ...] = ()
     """Fields of the answer that are in no replay of it: they are not kept."""

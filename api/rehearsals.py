@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any, Final
 
 from api import schemas
-from api.operations import Operation
+from api.operations import Later, Operation
 from api.status import body
-from otp.model import Caller
+from otp.model import Caller, Delivery
 from otp.rehearsal import Act, Rehearsal
 
 _PLAYS: Final = {
@@ -28,6 +28,19 @@ async def _play(
     return body(await rehearsal.play(caller, request_id, act))
 
 
+async def _begin(
+    rehearsal: Rehearsal, caller: Caller, _body: schemas.PlayBody, request_id: str, *, act: Act
+) -> Delivery | dict[str, Any]:
+    delivery = await rehearsal.begin(caller, request_id, act)
+    return delivery if delivery is not None else body(await rehearsal.state(caller, request_id))
+
+
+async def _told(
+    rehearsal: Rehearsal, caller: Caller, _body: schemas.PlayBody, _settled: Delivery | None, request_id: str
+) -> dict[str, Any]:
+    return body(await rehearsal.state(caller, request_id))
+
+
 REHEARSALS: Final = tuple(
     Operation(
         f"play{act.title()}",
@@ -40,7 +53,7 @@ REHEARSALS: Final = tuple(
         partial(_play, act=act),
         schemas.PlayBody,
         body_optional=True,
-        takes_key=False,
+        later=Later(partial(_begin, act=act), _told),
     )
     for act, (summary, description) in _PLAYS.items()
 )

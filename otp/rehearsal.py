@@ -9,7 +9,18 @@ from otp.courier import Courier
 from otp.delivery import Rules, finish, settle_orphan, withdraw
 from otp.errors import RequestNotPending, SendInProgress
 from otp.lifecycle import status_at, under_way
-from otp.model import Caller, Channel, DeliveryState, Mode, Person, Refusal, Request, RequestStatus
+from otp.model import (
+    Caller,
+    Channel,
+    Delivery,
+    DeliveryState,
+    Match,
+    Mode,
+    Person,
+    Refusal,
+    Request,
+    RequestStatus,
+)
 from otp.ports import Store, Tx
 from otp.protection import Protection
 from otp.service import OtpService, RequestState, known_request, no_request
@@ -37,20 +48,34 @@ class Rehearsal:
         rules: Rules,
         courier: Courier,
         service: OtpService,
-        taps: Taps,
-        protection: Protection,
     ) -> None:
         self._store = store
         self._rules = rules
         self._courier = courier
         self._service = service
-        self._taps = taps
-        self._protection = protection
+        self._taps = Taps(store, rules)
+        self._protection = Protection(store, rules, self._taps)
+
+    def over(self, store: Store) -> Rehearsal:
+        """The same plays over another store."""
+        return Rehearsal(store, self._rules, self._courier, self._service.over(store))
 
     async def play(self, caller: Caller, request_id: str, act: Act) -> RequestState:
-        """Play an act; the request as it is when all that follows has happened.
+        """Play an act; the request as it is when all that follows has happened. Raises as `begin`."""
+        delivery = await self.begin(caller, request_id, act)
+        if delivery is not None:
+            await self._courier.settled(delivery)  # nobody's messenger takes its time
+        return await self.state(caller, request_id)
 
-        Raises `RequestNotFound`, `RequestNotPending` when it is too late for the act or too early, `SendInProgress`.
+    async def state(self, caller: Caller, request_id: str) -> RequestState:
+        """The request as it is now."""
+        return await self._service.status(caller, request_id)
+
+    async def begin(self, caller: Caller, request_id: str, act: Act) -> Delivery | None:
+        """Play an act; the delivery that is on its way then, if one is.
+
+        Raises `RequestNotFound`, `RequestNotPending` when it is too late for the act or too early, `SendInProgress`:
+        each before anything was changed.
         """
         if caller.mode is not Mode.TEST:
             raise no_request()
@@ -58,24 +83,23 @@ class Rehearsal:
             case Act.CONSENT:
                 await self._consent(caller, request_id)
             case Act.CANCEL:
-                person = await self._person(caller, request_id)
+                person, _ = await self._person(caller, request_id)
                 await self._taps.open(self._update(person), request_id)
                 await self._taps.cancel(self._update(person), request_id)
             case Act.REPORT:
                 await self._report(caller, request_id)
             case Act.EXPIRE:
                 await self._store.write(lambda tx: self._expire(tx, caller, request_id))
-        await self._delivered(request_id)
-        return await self._service.status(caller, request_id)
+        return under_way(await self._store.read(lambda tx: tx.request_deliveries(request_id)))
 
     def _update(self, person: Person) -> Update:
         return Update(f"rehearsal:{self._rules.randomness.uuid()}", person, LANGUAGE)
 
-    async def _person(self, caller: Caller, request_id: str) -> Person:
-        """Whoever is bound to a request that is pending, else somebody new."""
+    async def _person(self, caller: Caller, request_id: str) -> tuple[Person, Match | None]:
+        """Whoever is bound to a request that is pending, else somebody new; and the number on their site's screen."""
         request = await self._store.read(lambda tx: self._pending(tx, caller, request_id))
         channel = request.channel or next(iter(self._service.channels), Channel.TELEGRAM)
-        return request.bound_to or new_person(channel, self._rules.randomness)
+        return request.bound_to or new_person(channel, self._rules.randomness), request.match
 
     async def _pending(self, tx: Tx, caller: Caller, request_id: str) -> Request:
         request = await known_request(tx, caller, request_id)
@@ -86,9 +110,8 @@ class Rehearsal:
         return request
 
     async def _consent(self, caller: Caller, request_id: str) -> None:
-        person = await self._person(caller, request_id)
+        person, match = await self._person(caller, request_id)
         await self._taps.open(self._update(person), request_id)
-        match = (await self._store.read(lambda tx: self._pending(tx, caller, request_id))).match
         if match is not None:
             await self._taps.choose(self._update(person), request_id, match.number)
         else:
@@ -118,9 +141,3 @@ class Rehearsal:
         if delivery is not None:
             await withdraw(tx, self._rules, delivery, Refusal.UNAVAILABLE)
         await finish(tx, request, RequestStatus.EXPIRED)
-
-    async def _delivered(self, request_id: str) -> None:
-        """Wait for the code that is on its way, if one is; nobody's messenger takes its time."""
-        delivery = under_way(await self._store.read(lambda tx: tx.request_deliveries(request_id)))
-        if delivery is not None:
-            await self._courier.settled(delivery)

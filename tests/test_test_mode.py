@@ -128,6 +128,48 @@ async def test_an_expired_request(run: Running) -> None:
     assert (await play(run, request, "cancel")).json["code"] == "request_not_pending"
 
 
+async def keyed_play(run: Running, request: Any, act: str, key: str) -> Answer:
+    """Play with a key."""
+    return await play(run, request, act, headers={"Idempotency-Key": key})
+
+
+@pytest.mark.parametrize("act", ["consent", "cancel", "expire"])
+async def test_a_play_with_a_key_is_played_once(run: Running, act: str) -> None:
+    """The first answer again; another key is another play, which is too late, and stays so."""
+    request = await run.request(match=True)
+    first, again = [await keyed_play(run, request, act, "a") for _ in range(2)]
+    assert (first.status, again.status) == (200, 200)
+    assert first.json == again.json
+    assert "Idempotent-Replayed" not in first.headers
+    assert again.headers["Idempotent-Replayed"] == "true"
+    late, later = [await keyed_play(run, request, act, "b") for _ in range(2)]
+    assert (late.json["code"], later.json["code"]) == ("request_not_pending",) * 2
+    assert later.headers["Idempotent-Replayed"] == "true"
+    assert (await keyed_play(run, request, "report", "a")).json["code"] == "idempotency_mismatch"
+
+
+async def test_a_report_with_a_key_is_told_again(run: Running) -> None:
+    request = await run.request()
+    await keyed_play(run, request, "consent", "a")
+    first, again = [await keyed_play(run, request, "report", "b") for _ in range(2)]
+    assert first.json == again.json
+    assert again.json["reported"] is True
+
+
+async def test_plays_with_one_key_at_once_are_one(run: Running) -> None:
+    """Whoever does not get the answer is told to wait for it."""
+    request = await run.request()
+    answers = await asyncio.gather(*(keyed_play(run, request, "consent", "a") for _ in range(4)))
+    await run.quiet()
+    assert {answer.status for answer in answers} <= {200, 409}
+    assert {answer.json.get("code") for answer in answers} <= {None, "idempotency_in_progress"}
+    told = (await keyed_play(run, request, "consent", "a")).json
+    assert told["status"] == "sent"
+    assert [one.json for one in answers if one.status == 200] == [told] * len(
+        [one for one in answers if one.status == 200]
+    )
+
+
 async def test_two_plays_at_once_are_one(run: Running) -> None:
     """Whoever comes second is too late, or sees the same."""
     request = await run.request()
