@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from otp.protection import Protection
     from otp.rehearsal import Rehearsal
     from otp.sender import Sender
-    from otp.service import BotNames, OtpService
+    from otp.service import Bots, OtpService
     from otp.taps import Taps
     from otp.tasks import Tasks
     from otp.waiting import Waiters
@@ -140,7 +140,7 @@ class Service:
 
     async def begin(self) -> None:
         """Take up what was left, and start the background work."""
-        await self.registration.recall()
+        await self.store.read(self.registration.recall)
         await self.courier.recover(at_start=self.alone)
         await self.telling.begin()
         now = self.clock.now()
@@ -332,7 +332,7 @@ def make_core(
     randomness: Randomness,
     mode: Mode,
     skins: Mapping[Channel, Skin],
-    names: BotNames,
+    bots: Bots,
 ) -> Core:
     """Wire the rules. `mode` is that of the messengers' people."""
     from bot.replies import CodeMessenger
@@ -350,7 +350,7 @@ def make_core(
     rules = Rules(make_policy(settings), KeyRing(settings.keys), randomness)
     messengers = {channel: CodeMessenger(skin) for channel, skin in skins.items()}
     courier = Courier(store, rules, clock, messengers, _failed, log_breaker)
-    service = OtpService(store, rules, courier, names, rehearses=rehearses)
+    service = OtpService(store, rules, courier, bots, rehearses=rehearses)
     taps = Taps(store, rules, mode)
     protection = Protection(store, rules, taps)
     rehearsal = Rehearsal(store, rules, courier, service) if rehearses else None
@@ -392,7 +392,7 @@ def build_app(
         randomness=randomness,
         mode=mode,
         skins=skins,
-        names=registration.names,
+        bots=registration,
     )
     courier, limit = core.courier, ReplyLimit(settings.replies_per_minute, clock)
     replies = Replies(skins, store, limit, _failed)

@@ -99,11 +99,11 @@ class Registration:
         """A name belongs to one bot: with another token the old bot's links would be wrong."""
         return f"{NAME_FACT}.{self._identities[channel]}"
 
-    async def recall(self) -> None:
-        """The names remembered from earlier runs."""
+    async def recall(self, tx: Tx) -> None:
+        """Names not known yet, where earlier runs and other processes have remembered them."""
         for channel, info in self.channels.items():
             if info.username is None:
-                info.username = await self._store.read(_recalled(channel, self._name_fact(channel)))
+                info.username = await tx.fact(_fact(channel, self._name_fact(channel)))
 
     async def check(self, channel: Channel) -> bool:
         """Ask who the bot is and restore its webhook. False when the messenger could not be asked."""

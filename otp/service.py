@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from otp import codes, pairing, stage
 from otp.accounts import link
@@ -108,15 +107,23 @@ class RequestState:
     """Until it may be another one by time alone; None when time changes it no more."""
 
 
-BotNames = Callable[[], dict[Channel, str | None]]
-"""The channels that are on, each with its bot's user name, None while it is not known."""
+class Bots(Protocol):
+    """Who the bots are, of the channels that are on."""
+
+    def names(self) -> dict[Channel, str | None]:
+        """Each channel with its bot's user name, None while this process does not know it."""
+        ...
+
+    async def recall(self, tx: Tx) -> None:
+        """Look for the names that are missing where this or another process kept them."""
+        ...
 
 
 class OtpService:
     """The use cases of the API."""
 
     def __init__(
-        self, store: Store, rules: Rules, courier: Courier, bots: BotNames, *, rehearses: bool = False
+        self, store: Store, rules: Rules, courier: Courier, bots: Bots, *, rehearses: bool = False
     ) -> None:
         """`rehearses`: keys of test mode get the cast of `otp.stage`."""
         self._store = store
@@ -143,7 +150,7 @@ class OtpService:
     @property
     def channels(self) -> list[Channel]:
         """Those that are on."""
-        return [*self._bots()]
+        return [*self._bots.names()]
 
     def over(self, store: Store) -> OtpService:
         """The same use cases over another store."""
@@ -168,10 +175,10 @@ class OtpService:
         external_id: str | None = None,
     ) -> NewRequest:
         """Create a request, for an account if one is named. Raises `ChannelUnavailable`, `MessengerUnavailable`."""
-        bots = self._links(channel)
 
-        async def work(tx: Tx) -> Request:
+        async def work(tx: Tx) -> NewRequest:
             await _enabled(tx, caller)
+            bots = await self._links(tx, channel)
             request = Request(
                 id=self._rules.randomness.text(REQUEST_ID_LENGTH),
                 project_id=caller.project.id,
@@ -191,14 +198,17 @@ class OtpService:
             )
             await tx.add_request(request)
             tx.emit(RequestCreated(request))
-            return request
+            return NewRequest(request, bots)
 
-        return NewRequest(await self._store.write(work), bots)
+        return await self._store.write(work)
 
-    def _links(self, channel: Channel | None) -> dict[Channel, str | None]:
-        bots = self._bots()
+    async def _links(self, tx: Tx, channel: Channel | None) -> dict[Channel, str | None]:
+        bots = self._bots.names()
         if channel is not None and channel not in bots:
             raise ChannelUnavailable(f"The channel {channel} is switched off here.")
+        if not all(bots.values()):  # a replica that has just started and is asked before it has looked around
+            await self._bots.recall(tx)
+            bots = self._bots.names()
         wanted = {known: name for known, name in bots.items() if channel in (None, known)}
         if not any(wanted.values()):
             raise MessengerUnavailable(

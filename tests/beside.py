@@ -22,7 +22,7 @@ from otp.ports import Accepted, Outcome, Tx
 from otp.service import OtpService
 from otp.taps import Update
 from storage import open_store
-from tests.fakes import FakeClock, FakeMessenger
+from tests.fakes import FakeClock, FakeMessenger, NamedBots
 from tests.foretold import Flight, Request
 from tests.histories import Model
 from tests.world import ANN, World, make_world
@@ -97,7 +97,9 @@ class BesideTheModel(RuleBasedStateMachine):
         messengers = {Channel(name): one for name, one in self.messengers.items()}
         world.courier = Courier(world.store, world.rules, self.clock, messengers, world.failures.append)
         world.store.listen(world.courier.on_event)
-        world.service = OtpService(world.store, world.rules, world.courier, lambda: {Channel.TELEGRAM: "bot"})
+        world.service = OtpService(
+            world.store, world.rules, world.courier, NamedBots({Channel.TELEGRAM: "bot"})
+        )
         await world.courier.recover(at_start=True)
 
     def teardown(self) -> None:

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from otp.errors import StorageUnavailable
 from otp.events import ChangesMissed, Event
-from otp.model import Caller, Parcel
-from otp.ports import About, Accepted, Outcome, Store, Work
+from otp.model import Caller, Channel, Parcel
+from otp.ports import About, Accepted, Outcome, Store, Tx, Work
 from storage.postgres import PostgresStore
 from storage.sqlite import SqliteStore
 
@@ -83,6 +83,22 @@ class SeededRandomness:
     def uuid(self) -> str:
         raw = self.bytes(16).hex()
         return f"{raw[:8]}-{raw[8:12]}-4{raw[13:16]}-8{raw[17:20]}-{raw[20:32]}"
+
+
+class NamedBots:
+    """Bots whose names are known, or become known once they are looked for."""
+
+    def __init__(
+        self, names: dict[Channel, str] | None = None, kept: dict[Channel, str] | None = None
+    ) -> None:
+        self._names: dict[Channel, str | None] = {**dict.fromkeys(kept or {}), **(names or {})}
+        self._kept = kept or {}
+
+    def names(self) -> dict[Channel, str | None]:
+        return dict(self._names)
+
+    async def recall(self, _tx: Tx) -> None:
+        self._names.update(self._kept)
 
 
 @dataclass

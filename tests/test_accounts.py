@@ -29,7 +29,7 @@ from otp.ports import Accepted, NotSent, Outcome, Refused, Store, Tx, Unknown
 from otp.service import OtpService, Reason, Verdict
 from storage.postgres import PostgresTx
 from storage.sqlite_tx import SqliteTx
-from tests.fakes import FailingStore, FakeClock, FakeMessenger
+from tests.fakes import FailingStore, FakeClock, FakeMessenger, NamedBots
 from tests.world import ANN, BOB, CAT, LOGIN, World, make_world, wrong
 
 ACCOUNT = "user-1"
@@ -373,7 +373,7 @@ async def test_between_the_two_tries_nothing_is_left_to_go_out(world: World, clo
     """The process ends there: after a restart nobody gets anything, and the same call begins anew."""
     ann, _ = await both(world)
     failing = FailingStore(world.store)
-    broken = OtpService(failing, world.rules, world.courier, dict)
+    broken = OtpService(failing, world.rules, world.courier, NamedBots())
 
     def refused(_: Any) -> Outcome:
         failing.times = 1  # the claim of the second try

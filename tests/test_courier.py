@@ -18,7 +18,7 @@ from otp.policy import ORPHAN_MS, SEND_PATIENCE_MS
 from otp.ports import Accepted, NotSent, Outcome, Store, Tx, Unknown
 from otp.service import OtpService
 from storage.statements import SqlTx
-from tests.fakes import FailingStore, FakeClock
+from tests.fakes import FailingStore, FakeClock, NamedBots
 from tests.world import LOGIN, World
 
 
@@ -70,7 +70,7 @@ async def test_a_send_begins_with_its_claim(world: World, clock: FakeClock) -> N
     sub, before = await world.subscribe(), len(world.telegram.parcels)
     await world.courier.close(0)
     deaf = heir_of(world)  # it never hears of the commit
-    service = OtpService(world.store, world.rules, deaf, lambda: {Channel.TELEGRAM: "a_bot"})
+    service = OtpService(world.store, world.rules, deaf, NamedBots({Channel.TELEGRAM: "a_bot"}))
     asking = asyncio.ensure_future(service.send(world.caller, sub, LOGIN))
     await world.settle()
     [left] = [event.parcel for event in world.events if isinstance(event, DeliveryClaimed) if event.parcel]

@@ -28,7 +28,7 @@ from otp.policy import Policy
 from otp.ports import NotSent, Store, Tx, Unknown
 from otp.protection import Protection
 from otp.service import OtpService, Reason
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, NamedBots
 from tests.world import ANN, BOB, LOGIN, World, make_world, wrong
 
 
@@ -152,7 +152,7 @@ async def test_reuse_makes_a_new_code_when_the_key_of_the_old_one_is_gone(world:
     rules = replace(world.rules, keys=KeyRing(["another-key-" + "z" * 30]))
     heir = Courier(world.store, rules, world.clock, {Channel.TELEGRAM: world.telegram}, world.failures.append)
     world.store.listen(heir.on_event)
-    service = OtpService(world.store, rules, heir, dict)
+    service = OtpService(world.store, rules, heir, NamedBots())
     assert await service.send(world.caller, sub, LOGIN, reuse=True) == (300, False)
     assert world.telegram.codes[-1] != digits
     await heir.close(0)

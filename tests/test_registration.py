@@ -148,8 +148,19 @@ async def test_names_are_remembered_over_a_restart(tmp_path: Any) -> None:
         fresh = type(again.service.registration)(
             again.service.skins, again.service.store, {}, {}, identities=identities, automatic=False
         )
-        await fresh.recall()
+        await again.service.store.read(fresh.recall)
         assert fresh.names() == {Channel.TELEGRAM: "tapcode_demo_bot", Channel.MAX: "id700000000001_bot"}
+
+
+async def test_links_of_a_replica_that_has_not_looked_around(run: Running) -> None:
+    """The other one knows the bots and has registered their webhooks: no link may be missing."""
+    run.service.registration.channels[Channel.TELEGRAM].username = None
+    made = await run.call("POST", "/v1/otp/request", {})
+    assert made.json["telegram_link"].startswith("https://t.me/tapcode_demo_bot?start=otp_")
+    run.service.registration.channels[Channel.MAX].username = None
+    key = {"Idempotency-Key": "once"}
+    made = await run.call("POST", "/v1/otp/request", {"channel": "max"}, headers=key)
+    assert made.json["max_link"].startswith("https://max.ru/id700000000001_bot?start=otp_")
 
 
 async def test_another_process_learns_what_this_one_found_out(run: Running) -> None:

@@ -33,7 +33,7 @@ from otp.service import OtpService, Reason, Verdict
 from storage.postgres_ahead import AheadTx
 from storage.sqlite_tx import SqliteTx
 from storage.statements import SqlTx
-from tests.fakes import FakeClock, FakeMessenger
+from tests.fakes import FakeClock, FakeMessenger, NamedBots
 from tests.world import ANN, BOB, KEYS, LOGIN, World, make_world, wrong
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -189,7 +189,7 @@ async def test_a_code_whose_key_is_gone_is_no_active_code(world: World) -> None:
     sub = await world.subscribe()
     code = await send(world, sub)
     rotated = replace(world.rules, keys=KeyRing(["another-key-" + "z" * 30]))
-    service = OtpService(world.store, rotated, world.courier, dict)
+    service = OtpService(world.store, rotated, world.courier, NamedBots())
     assert await service.verify(world.caller, sub, code, None, None) == Verdict(Reason.NO_ACTIVE_CODE, 0)
     assert (await world.verify(sub, code)).reason is None
 
@@ -199,7 +199,7 @@ async def test_rotation_keeps_codes_of_the_older_key(world: World) -> None:
     sub = await world.subscribe()
     code = await send(world, sub)
     rotated = replace(world.rules, keys=KeyRing(["another-key-" + "z" * 30, *KEYS]))
-    service = OtpService(world.store, rotated, world.courier, dict)
+    service = OtpService(world.store, rotated, world.courier, NamedBots())
     assert (await service.verify(world.caller, sub, code, None, None)).reason is None
 
 
@@ -247,7 +247,7 @@ async def test_a_lowered_budget_locks_who_has_reached_it(strict: World, lowered:
     for _ in range(6):
         await strict.verify(sub, wrong(code))
     rules = replace(strict.rules, policy=Policy(guess_budget=lowered))
-    service = OtpService(strict.store, rules, strict.courier, dict)
+    service = OtpService(strict.store, rules, strict.courier, NamedBots())
     assert await service.verify(strict.caller, sub, code, None, None) == Verdict(Reason.LOCKED)
 
 
@@ -332,6 +332,14 @@ async def test_send_tries_again_what_certainly_did_not_arrive(world: World, cloc
     await world.settle()
     assert await sending == (300, False)
     assert world.telegram.codes[-1] == world.telegram.codes[-2]
+
+
+async def test_names_that_another_replica_found_are_in_the_first_links(world: World) -> None:
+    """It registered the webhook, and a site asks this one before it has looked around."""
+    both = {Channel.TELEGRAM: "a_bot", Channel.MAX: "id1_bot"}
+    service = OtpService(world.store, world.rules, world.courier, NamedBots(kept=both))
+    made = await service.request(world.caller, None, LOGIN)
+    assert made.bots == both
 
 
 async def test_send_gives_up_within_its_deadline(world: World, clock: FakeClock) -> None:

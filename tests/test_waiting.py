@@ -14,6 +14,7 @@ from otp.model import Caller, Refusal, RequestStatus
 from otp.ports import About, Refused, Store, Unknown, Work
 from otp.service import OtpService, RequestState
 from otp.waiting import LOOK_SECONDS, Waiter, Waiters
+from tests.fakes import NamedBots
 from tests.world import World
 
 T = TypeVar("T")
@@ -70,7 +71,7 @@ class Hall:
 
     def __init__(self, world: World, *, deaf: bool = False) -> None:
         self.world = world
-        self.site = Site(world.store, world.rules, world.courier, dict)
+        self.site = Site(world.store, world.rules, world.courier, NamedBots())
         self.dark = Dark(world.store)
         self.waiters = Waiters(self.site, self.dark, world.clock, world.failures.append)
         if not deaf:

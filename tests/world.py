@@ -17,7 +17,7 @@ from otp.projects import Projects
 from otp.protection import Protection
 from otp.service import NewRequest, OtpService, Verdict
 from otp.taps import Taps, Update
-from tests.fakes import FakeClock, FakeMessenger, SeededRandomness, at_rest, what_happened
+from tests.fakes import FakeClock, FakeMessenger, NamedBots, SeededRandomness, at_rest, what_happened
 
 KEYS = ("first-key-" + "x" * 30, "second-key-" + "y" * 30)
 ANN = Person(Channel.TELEGRAM, 7001)
@@ -116,7 +116,7 @@ async def make_world(
     store.listen(courier.on_event)
     store.listen(what_happened(events))
     bots = {Channel.TELEGRAM: "a_bot", Channel.MAX: "id1_bot"}
-    service = OtpService(store, rules, courier, lambda: dict(bots))
+    service = OtpService(store, rules, courier, NamedBots(bots))
     projects = Projects(store, randomness, Mode.LIVE)
     shop, bank = [
         Caller((await projects.create(name, "what it does")).project, Mode.LIVE) for name in ("Shop", "Bank")
