@@ -21,6 +21,7 @@ from api.operations import OPERATIONS, Operation
 from api.problems import Problem, of_error, problem
 from api.rehearsals import REHEARSALS
 from api.status import StatusCalls
+from otp.call import begin_call
 from otp.errors import OtpError, StorageUnavailable
 from otp.ports import Randomness, Store
 from otp.rehearsal import Rehearsal
@@ -124,9 +125,8 @@ def frame(randomness: Randomness) -> Middleware:
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = perf_counter()
-        request[REQUEST_ID] = _request_id(request, randomness)
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request[REQUEST_ID])
+        request[REQUEST_ID] = request_id = _request_id(request, randomness)
+        begin_call(request_id=request_id)
         try:
             answer = await handler(request)
         except Exception as error:  # noqa: BLE001  # ours are logged

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
-import structlog
 from aiohttp import web
 
 from api.addresses import Network, client_address, one_site
@@ -17,6 +16,7 @@ from api.answers import PLAYED, RATE
 from api.limits import RateLimit, Seats, Taken
 from api.operations import Operation
 from api.problems import Problem
+from otp.call import know_of_call
 from otp.codes import key_hash
 from otp.lifecycle import REQUEST_ID
 from otp.model import Caller, Mode
@@ -95,7 +95,7 @@ class Door:
             raise Problem("project_disabled", "This project is disabled.")
         self._count(request, operation, hashed)
         request[KEY_HASH] = hashed
-        structlog.contextvars.bind_contextvars(project=caller.project.id)
+        know_of_call("project", caller.project.id)
         return caller
 
     def seat(self, request: web.Request) -> AbstractContextManager[None]:
@@ -128,7 +128,7 @@ class Door:
     def _refuse(self, request: web.Request) -> NoReturn:
         address = self._address(request)
         taken = self.limits.refusals.take(address)
-        structlog.contextvars.bind_contextvars(client=address)
+        know_of_call("client", address)
         if not taken.allowed:
             request[RATE] = taken
             raise _too_often(taken, "Too many calls without a valid API key came from this address.")

@@ -44,7 +44,7 @@ class RateLimit:
     def __init__(self, name: str, per_minute: int, clock: Clock, remembered: int = REMEMBERED) -> None:
         """`name` is how the fields call it."""
         self._name = name
-        self._per_minute = per_minute
+        self._policy = f'"{name}";q={per_minute};w={MINUTE_MS // 1000}'
         self._spacing = MINUTE_MS / per_minute
         self._clock = clock
         self._remembered = remembered
@@ -53,23 +53,23 @@ class RateLimit:
 
     def allows(self, subject: Hashable) -> bool:
         """Whether one more call of the subject would be allowed now."""
-        return self._owed(subject) + self._spacing <= MINUTE_MS
+        return self._owed(subject, self._clock.now()) + self._spacing <= MINUTE_MS
 
     def take(self, subject: Hashable) -> Taken:
         """Count a call of the subject, if it is allowed."""
-        owed = self._owed(subject)
+        now = self._clock.now()
+        owed = self._owed(subject, now)
         over = owed + self._spacing - MINUTE_MS
         if over <= 0:
             owed += self._spacing
-            self._remember(subject, owed)
+            self._remember(subject, owed, now)
         return Taken(self, over <= 0, owed, 0 if over <= 0 else whole_seconds(round(over)))
 
-    def _owed(self, subject: Hashable) -> float:
+    def _owed(self, subject: Hashable, now: int) -> float:
         """Milliseconds until the whole quota is back."""
-        return max(0.0, self._full_at.get(subject, 0) - self._clock.now())
+        return max(0.0, self._full_at.get(subject, 0) - now)
 
-    def _remember(self, subject: Hashable, owed: float) -> None:
-        now = self._clock.now()
+    def _remember(self, subject: Hashable, owed: float, now: int) -> None:
         self._full_at[subject] = now + owed
         self._full_at.move_to_end(subject)
         # In front are those seen longest ago: each call clears away two whose quota is back.
@@ -83,7 +83,7 @@ class RateLimit:
         """What the headers say while the whole quota is so many milliseconds away."""
         left = max(0, int((MINUTE_MS - owed) / self._spacing + 1e-6))
         return {
-            "RateLimit-Policy": f'"{self._name}";q={self._per_minute};w={MINUTE_MS // 1000}',
+            "RateLimit-Policy": self._policy,
             "RateLimit": f'"{self._name}";r={left};t={whole_seconds(round(owed))}',
         }
 

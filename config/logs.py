@@ -24,6 +24,7 @@ from typing import Any, Final, get_args
 import structlog
 
 from otp.breaker import BreakerState
+from otp.call import known_of_call
 from otp.events import (
     CodeVerified,
     DeliverySettled,
@@ -101,6 +102,13 @@ class Redactor:
         if isinstance(value, BaseException):
             return type(value).__name__
         return value if isinstance(value, (int, float, bool, type(None))) else self._clean(str(value))
+
+
+def _of_call(_logger: Any, _method: str, event: Event) -> Event:
+    """What is known of the call that caused the event; what the event says itself counts more."""
+    for name, value in known_of_call().items():
+        event.setdefault(name, value)
+    return event
 
 
 def _exception(_logger: Any, _method: str, event: Event) -> Event:
@@ -213,7 +221,7 @@ def configure(level: str, style: str | None, secrets: Iterable[str]) -> None:
     renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty()) if console else _json_line
     _OUTPUT.flush()
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        _of_call,
         _exception,
         Redactor(secrets),
         structlog.stdlib.add_log_level,

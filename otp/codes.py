@@ -111,6 +111,8 @@ def clean(typed: str) -> str:
     White space, zero-width and bidi marks, soft hyphens, BOMs and dashes between digits go; full-width digits become
     plain ones. Everything else stays, so that it can be refused.
     """
+    if typed.isascii() and typed.isdigit():
+        return typed
     kept = (ch for ch in typed if ch not in _IGNORED and unicodedata.category(ch)[0] != "Z")
     return _DASHES_BETWEEN_DIGITS.sub("", "".join(kept).translate(_FULL_WIDTH))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Literal, get_args
 
 from otp import stage
@@ -148,4 +149,10 @@ _MAKERS: Final[Mapping[type, Callable[[Any], list[Notice]]]] = {
 
 def rfc3339(at: int) -> str:
     """A time as the outside reads it: `2026-11-29T03:15:00.250Z`."""
-    return f"{datetime.fromtimestamp(at // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{at % 1000:03d}Z"
+    return f"{_second(at // 1000)}.{at % 1000:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(at: int) -> str:
+    """Whoever polls reads the same few times again and again."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S}"

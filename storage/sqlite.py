@@ -108,6 +108,8 @@ class SqliteStore:
         self._known = Known()
         self._waiting: list[_Member] = []
         self._turning = False
+        self._looked = False
+        """Whether a read of this turn of the loop has seen that the file is still there."""
         self._away: asyncio.Task[None] | None = None
         """While the connection is used on its own thread."""
         self._commit_ms = 0.0
@@ -196,8 +198,14 @@ class SqliteStore:
     def _look(self, work: Work[T]) -> T:
         """Read at once: nothing is under way on the connection, and nobody else writes to the file."""
         value = _finished(work(SqliteTx(self._connection.database, self._clock.now(), self._known)))
-        self._files.check()
+        if not self._looked:
+            self._files.check()
+            self._looked = True
+            self._loop.call_soon(self._look_again)
         return value
+
+    def _look_again(self) -> None:
+        self._looked = False
 
     def _turn(self, seen: int) -> None:
         """Gather until a turn of the loop brings nobody new; then all who wait share one commit."""

@@ -65,11 +65,11 @@ _CODES: Final = f"SELECT {CODE} FROM codes WHERE subscriber_id IN {_THESE}"
 _MESSAGES: Final = f"SELECT id, code_id FROM messages WHERE ended IS NULL AND code_id IN {_THESE}"
 _REQUESTS: Final = f"SELECT {REQUEST} FROM requests WHERE id IN {_THESE}"
 
-_ATTEMPTS: Final = "UPDATE codes SET attempts = ?1 WHERE id = ?2"
+_ATTEMPTS: Final = "UPDATE codes SET attempts = ?1 WHERE subscriber_id = ?2 AND purpose = ?3"
 _WRONG: Final = "UPDATE subscribers SET wrong_guesses = ?1 WHERE id = ?2"
 _ENDED: Final = "UPDATE messages SET ended = ?1 WHERE id = ?2"
 _VERIFIED: Final = "UPDATE requests SET verified_at = ?1 WHERE id = ?2"
-_GONE: Final = "DELETE FROM codes WHERE id = ?1"
+_GONE: Final = "DELETE FROM codes WHERE subscriber_id = ?1 AND purpose = ?2"
 
 
 class Ahead:
@@ -163,8 +163,8 @@ class SqliteTx(SqlTx):
         self._known = known
         self._before_change = before_change
         self._ahead = ahead
-        self._attempts: dict[str, int] = {}
-        """Codes, and how many attempts at them were made by now."""
+        self._attempts: dict[tuple[str, str], int] = {}
+        """Subscribers and purposes of codes, and how many attempts at them were made by now."""
         self.left: dict[str, list[tuple[Any, ...]]] = {}
         """To be written later, together with what others leave."""
         self.changed = False
@@ -200,8 +200,8 @@ class SqliteTx(SqlTx):
 
     def take(self) -> dict[str, list[tuple[Any, ...]]]:
         """What is left to be written."""
-        for code_id, made in self._attempts.items():
-            self._later(_ATTEMPTS, made, code_id)
+        for code, made in self._attempts.items():
+            self._later(_ATTEMPTS, made, *code)
         left, self.left, self._attempts = self.left, {}, {}
         return left
 
@@ -265,7 +265,7 @@ class SqliteTx(SqlTx):
             return None
         made = code.attempts + 1
         self._ahead.codes[subscriber_id][purpose] = replace(code, attempts=made)
-        self._attempts[code_id] = made
+        self._attempts[subscriber_id, purpose] = made
         return made
 
     async def consume(self, code_id: str, ending: Ending) -> bool:
@@ -274,11 +274,11 @@ class SqliteTx(SqlTx):
         subscriber_id, purpose = self._ahead.owners[code_id]
         if self._ahead.codes[subscriber_id].pop(purpose, None) is None:
             return False
-        self._attempts.pop(code_id, None)
+        self._attempts.pop((subscriber_id, purpose), None)
         for message_id in self._ahead.messages.get(code_id, ()):
             self._later(_ENDED, ending, message_id)
             self.emit(MessageOver(message_id))
-        self._later(_GONE, code_id)
+        self._later(_GONE, subscriber_id, purpose)
         return True
 
     async def note_verified(self, request_id: str) -> None:

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 import config.logs
 from config.logs import Redactor, configure, log_event, watch
+from otp.call import begin_call, know_of_call
 from otp.events import (
     CodeVerified,
     DeliverySettled,
@@ -75,7 +76,7 @@ def _own_logging() -> Iterator[None]:
             one.setLevel(levels.get(name, logging.NOTSET))
             one.disabled = False
     logging.captureWarnings(False)
-    structlog.contextvars.clear_contextvars()
+    begin_call()
     structlog.reset_defaults()
     if config is not None:
         structlog.configure(**config)
@@ -235,12 +236,19 @@ def test_what_a_dead_loop_left_is_written_with_what_comes_next(output: Output):
     assert [line["event"] for line in output.events()] == ["last words", "after it"]
 
 
-def test_what_is_bound_to_the_context_is_in_the_line(output: Output):
-    """A request's id is in every line that it causes."""
+def test_what_is_known_of_the_call_is_in_the_line(output: Output):
+    """A request's id is in every line that it causes, and only in those; an event's own word counts more."""
     log = output.start()
-    structlog.contextvars.bind_contextvars(request="abc")
+    begin_call(request="abc", project="p1")
+    know_of_call("client", "c")
+    log.info("x", project="p2")
+    first = output.event()
+    assert (first["request"], first["project"], first["client"]) == ("abc", "p2", "c")
+    begin_call(request="def")
     log.info("x")
-    assert output.event()["request"] == "abc"
+    second = output.event()
+    assert second["request"] == "def"
+    assert {"project", "client"}.isdisjoint(second)
 
 
 CONTROLS = "a\nb\r\n\x00\x1b[31m\x7f\x85\u2028\u2029\u202e\ud800"
