@@ -104,7 +104,7 @@ class Redactor:
         return value if isinstance(value, (int, float, bool, type(None))) else self._clean(str(value))
 
 
-def _of_call(_logger: Any, _method: str, event: Event) -> Event:
+def of_call(_logger: Any, _method: str, event: Event) -> Event:
     """What is known of the call that caused the event; what the event says itself counts more."""
     for name, value in known_of_call().items():
         event.setdefault(name, value)
@@ -221,7 +221,7 @@ def configure(level: str, style: str | None, secrets: Iterable[str]) -> None:
     renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty()) if console else _json_line
     _OUTPUT.flush()
     shared: list[Any] = [
-        _of_call,
+        of_call,
         _exception,
         Redactor(secrets),
         structlog.stdlib.add_log_level,

@@ -40,6 +40,7 @@ def test_help_loads_no_messenger_and_no_server(tmp_path: Path) -> None:
     assert got.stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_the_life_of_a_project(tmp_path: Path) -> None:
     """Create, list, update, disable, enable, rotate, delete, each as JSON."""
     made = json.loads(

@@ -13,7 +13,9 @@ import pytest
 
 from api import bodies
 from otp.policy import HOUR_MS
+from otp.ports import Tx
 from sandbox.wire import Fault
+from storage.statements import SqlTx
 from tests.running import Answer, Running, running
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -251,8 +253,14 @@ async def test_a_channel_that_is_off() -> None:
         assert (await run.call("POST", "/webhooks/max", {})).status == 404
 
 
+async def _forget_names(tx: Tx) -> None:
+    assert isinstance(tx, SqlTx)
+    assert await tx.rows("DELETE FROM facts WHERE name LIKE $1 RETURNING name", "%bot_username%")
+
+
 async def test_no_bot_name_yet(run: Running) -> None:
-    """503 until a messenger has told it."""
+    """503 until a messenger has told it, here or elsewhere."""
+    await run.service.store.write(_forget_names)
     for info in run.service.registration.channels.values():
         info.username = None
     answer = await run.call("POST", "/v1/otp/request", {})

@@ -9,10 +9,12 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from api import auth
 from api.addresses import client_address, one_site
 from api.limits import RateLimit, Seat, Seats
+from config.logs import of_call
 from tests.fakes import FakeClock
 from tests.running import running
 from tests.test_http import is_problem
@@ -212,11 +214,13 @@ async def test_a_key_that_came_in_before_can_be_revoked(monkeypatch: pytest.Monk
         assert statuses == [401, 429, 429]
 
 
-async def test_the_log_names_the_address_of_who_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_log_names_the_address_of_who_is_refused() -> None:
     """And of nobody else."""
     async with running(trusted_proxies="127.0.0.0/8") as run:
-        capsys.readouterr()
-        await run.call("POST", "/v1/otp/verify", headers=WRONG_KEY | {"X-Forwarded-For": "198.51.100.1"})
-        assert "198.51.100.1" in capsys.readouterr().out
-        await run.call("POST", "/v1/otp/request", headers={"X-Forwarded-For": "198.51.100.2"})
-        assert "198.51.100.2" not in capsys.readouterr().out
+        with capture_logs(processors=[of_call]) as lines:
+            await run.call("POST", "/v1/otp/verify", headers=WRONG_KEY | {"X-Forwarded-For": "198.51.100.1"})
+            await run.call("POST", "/v1/otp/request", headers={"X-Forwarded-For": "198.51.100.2"})
+    assert [(line["status"], line.get("client")) for line in lines if line["event"] == "http.request"] == [
+        (401, "198.51.100.1"),
+        (200, None),
+    ]

@@ -243,6 +243,7 @@ guesses = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(guesses=guesses, attempts=st.integers(1, 4), budget=st.integers(2, 6))
+@pytest.mark.slow
 def test_together_or_one_by_one_is_the_same(
     guesses: list[tuple[str, str]], attempts: int, budget: int
 ) -> None:

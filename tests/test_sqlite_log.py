@@ -48,6 +48,7 @@ async def test_what_is_committed_comes_into_the_file_by_itself(store: SqliteStor
     await eventually(lambda: in_file(tmp_path / "tapcode.db", "here") > 0)
 
 
+@pytest.mark.slow
 async def test_a_commit_does_not_bring_the_log_back(store: SqliteStore, tmp_path: Path) -> None:
     """Not even one that finds far more than SQLite's thousand pages: it would take a hundred times as long as others."""
     store._log._pool = None
@@ -56,6 +57,7 @@ async def test_a_commit_does_not_bring_the_log_back(store: SqliteStore, tmp_path
     assert store._connection.database.execute("PRAGMA wal_autocheckpoint").fetchone()[0] == LONGEST
 
 
+@pytest.mark.slow
 async def test_the_log_begins_anew(store: SqliteStore, tmp_path: Path) -> None:
     """Written for ever, it does not grow for ever."""
     store._connection.database.execute("PRAGMA wal_autocheckpoint = 500")
