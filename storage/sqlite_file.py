@@ -22,6 +22,9 @@ BUSY_MS: Final = 5_000
 """How long one transaction waits for another process that holds the file."""
 ENDING_S: Final = 10.0
 """How long the thread of a connection may take to end."""
+CACHE_KIB: Final = 16 * 1024
+"""Pages kept in memory, as they come to be used: ids are random, so each row lies on another page. SQLite's own 2 MiB
+hold the indexes of some ten thousand people."""
 STATEMENTS: Final = 512
 """More than there are, so that each is prepared once."""
 CHECKED_BYTES: Final = 64 * 1024 * 1024
@@ -137,6 +140,7 @@ def connect(path: str) -> sqlite3.Connection:
         "foreign_keys = ON",
         "trusted_schema = OFF",
         "cell_size_check = ON",
+        f"cache_size = -{CACHE_KIB}",
     ):
         database.execute(f"PRAGMA {pragma}").fetchall()
     return database
