@@ -31,6 +31,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "idempotency_in_progress": (409, "The first call with this key is not over"),
     "too_many_webhooks": (409, "The project has as many webhooks as it may"),
     "webhook_disabled": (409, "The webhook is switched off"),
+    "code_not_delivered": (409, "The code was not delivered"),
     "body_too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "The body must be application/json"),
     "idempotency_mismatch": (422, "The key belongs to another call"),

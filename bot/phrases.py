@@ -56,17 +56,25 @@ def code(texts: Texts, parcel: Parcel) -> Message:
         values = {"project": project.name, "code": parcel.digits, "minutes": minutes}
         page.line(words.filled(own.removeprefix("{code}\n").lstrip("\n"), values)).line("")
     page.line(texts("code.project")).line(project.name, Style.BOLD)
-    _who(page, parcel.delivery.context).line("")
-    page.line(texts("code.body", minutes=minutes))
+    _who(page, parcel.delivery.context)
+    given_for, not_me = parcel.delivery.terms.given_for, _not_me(texts, parcel)
+    if given_for is not None:
+        page.line(texts(f"given.{given_for}")).line("").line(texts("given.body", minutes=minutes))
+        return page.message(Copy(texts("buttons.copy"), parcel.digits), not_me, *_back(texts, project))
+    page.line("").line(texts("code.body", minutes=minutes))
     if parcel.delivery.cause in (Cause.OPEN, Cause.AGAIN, Cause.UNLOCK):
         page.line("").line(texts("code.forwarded"))
-    code_id = parcel.delivery.code_id
-    return page.message(
-        Copy(texts("buttons.copy"), parcel.digits),
-        Press(texts("buttons.again"), f"{REPEAT}:{code_id}"),
-        Press(texts("buttons.not_me"), f"{NOT_ME}:{code_id}"),
-        *([Link(texts("buttons.site"), project.site_url)] if project.site_url else []),
-    )
+    again = Press(texts("buttons.again"), f"{REPEAT}:{parcel.delivery.code_id}")
+    return page.message(Copy(texts("buttons.copy"), parcel.digits), again, not_me, *_back(texts, project))
+
+
+def _not_me(texts: Texts, parcel: Parcel) -> Button:
+    return Press(texts("buttons.not_me"), f"{NOT_ME}:{parcel.delivery.code_id}")
+
+
+def _back(texts: Texts, project: Project) -> list[Button]:
+    """The way back to the site, where it has one."""
+    return [Link(texts("buttons.site"), project.site_url)] if project.site_url else []
 
 
 def ended(texts: Texts, project: Project, ending: Ending) -> Message:
@@ -77,7 +85,7 @@ def ended(texts: Texts, project: Project, ending: Ending) -> Message:
 def closed(texts: Texts, found: Closing) -> Message:
     """The same for a message in the background; one that was reported keeps its way out."""
     if found.ending is Ending.REPORTED:
-        return reported(texts, Reported(found.project, found.subscriber.id))
+        return reported(texts, Reported(found.project, found.subscriber.id, found.given))
     return ended(texts, found.project, found.ending)
 
 
@@ -150,7 +158,7 @@ def withdrawn(texts: Texts, project: Project) -> Message:
 
 def reported(texts: Texts, outcome: Reported) -> Message:
     """What becomes of a message that its owner did not ask for."""
-    page = _titled(outcome.project).line(texts("report.done"))
+    page = _titled(outcome.project).line(texts("report.given" if outcome.given else "report.done"))
     return page.message(Press(texts("buttons.no_more"), f"{NO_MORE}:{outcome.subscriber_id}"))
 
 

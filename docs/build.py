@@ -18,6 +18,7 @@ WHEN = {
     "buttons": "Buttons",
     "question": "The question of a link",
     "code": "The message with the code",
+    "given": "The message with a code that the site made itself",
     "outcome": "What a pressed message becomes",
     "ended": "What a code message becomes",
     "offer": "The code does not come by itself",

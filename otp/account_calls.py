@@ -81,8 +81,12 @@ class AccountCalls:
         *,
         reuse: bool,
         after: Delivery | None = None,
+        given: str | None = None,
     ) -> Delivery:
-        """Wish for a message to whoever is next: after a delivery that certainly failed, whoever is left."""
+        """Wish for a message to whoever is next: after a delivery that certainly failed, whoever is left.
+
+        It brings a code of ours, or the site's own, which was `given`.
+        """
 
         async def work(tx: Tx) -> Delivery:
             await asked(tx, caller, None, None)
@@ -98,7 +102,7 @@ class AccountCalls:
                 patience = FIRST_PATIENCE_MS if others else until - tx.now
                 try:
                     return await self._service.claim_for(
-                        tx, sub, terms, context, reuse=reuse, patience_ms=patience
+                        tx, sub, terms, context, reuse=reuse, patience_ms=patience, given=given
                     )
                 except CERTAIN as error:
                     failed = hopeful(failed, error)

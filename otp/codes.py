@@ -23,6 +23,8 @@ PLAYED_DIGITS: Final = "42424242"
 """Of the codes of test mode's people, as many as are wanted."""
 _PLAYED: Final = "played"
 """Stands for a key where there is none; ids of keys are hexadecimal."""
+_GIVEN: Final = "given"
+"""Likewise, where no digits can be derived: the site made them."""
 
 _IGNORED: Final = frozenset(
     "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # soft hyphen, zero width, marks, BOM
@@ -103,6 +105,11 @@ def _key_id(key: bytes) -> str:
 
 def _hexmac(key: bytes, *parts: str) -> str:
     return hmac.digest(key, b"tapcode/" + "\0".join(parts).encode(), sha256).hex()
+
+
+def given_seed(code: str) -> CodeSeed:
+    """Stands for the seed of a code that is not ours: nothing of it is stored, so no key ring tells it."""
+    return CodeSeed(bits=b"", key_id=_GIVEN, length=len(code))
 
 
 def clean(typed: str) -> str:

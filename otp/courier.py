@@ -56,6 +56,8 @@ class Courier:
         self._carrying: dict[str, asyncio.Task[Delivery | None]] = {}
         self._attempted: dict[str, Delivery] = {}
         """What is being carried and was given to a messenger, as it was then."""
+        self._given: dict[str, str] = {}
+        """Codes of what is being carried that are not ours: they are nowhere else."""
         self._gates = {
             (channel, sends): asyncio.Semaphore(AT_ONCE) for channel in messengers for sends in (True, False)
         }
@@ -66,7 +68,11 @@ class Courier:
     def on_event(self, event: Event) -> None:
         """Set out as soon as a claim is committed."""
         if isinstance(event, DeliveryClaimed):
-            self.set_out(event.delivery_id, event.channel, event.cause, event.parcel, played=event.played)
+            task = self.set_out(
+                event.delivery_id, event.channel, event.cause, event.parcel, played=event.played
+            )
+            if task is not None and event.given is not None:
+                self._given[event.delivery_id] = event.given
 
     def is_free(self, channel: Channel) -> bool:
         """Whether a `/send` claimed now would be attempted at once: then claim and attempt can begin in one commit.
@@ -121,6 +127,7 @@ class Courier:
     def _put_down(self, delivery_id: str) -> None:
         self._carrying.pop(delivery_id, None)
         self._attempted.pop(delivery_id, None)
+        self._given.pop(delivery_id, None)
 
     def is_carrying(self, delivery_id: str) -> bool:
         """Whether this process has the delivery in its hands."""
@@ -197,7 +204,8 @@ class Courier:
 
     async def _step(self, delivery_id: str, breaker: Breaker) -> Delivery | None:
         """The next attempt, if one is due now."""
-        begun = await self._store.write(lambda tx: begin(tx, self._rules, delivery_id))
+        given = self._given.get(delivery_id)
+        begun = await self._store.write(lambda tx: begin(tx, self._rules, delivery_id, given))
         if isinstance(begun, Parcel):
             self._attempted[delivery_id] = begun.delivery
             return await self._attempt(begun, breaker)

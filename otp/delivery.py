@@ -12,7 +12,7 @@ from uuid import UUID
 
 from otp import stage
 from otp.accounts import reached
-from otp.codes import KeyRing
+from otp.codes import KeyRing, given_seed
 from otp.events import CLOSE_MESSAGE, DeliveryClaimed, DeliverySettled, RequestFinished, SubscriberLeft
 from otp.lifecycle import status_at
 from otp.model import (
@@ -94,31 +94,39 @@ async def claim(  # noqa: PLR0913  # all that a delivery is made of
     *,
     at_once: bool = False,
     patience_ms: int = SEND_PATIENCE_MS,
+    given: str | None = None,
 ) -> Claim:
     """Wish for a code message to a subscriber, if the limits have room for it: a new code, or `code` once more.
 
-    `at_once` begins the first attempt in the same transaction; a `/send` is given up after `patience_ms`.
+    `at_once` begins the first attempt in the same transaction; a `/send` is given up after `patience_ms`. `given` is the
+    site's own code: it is handed on in memory alone, so only this process can attempt it.
     """
-    terms = terms if code else rules.policy.within(terms)
+    terms = terms if code or given else rules.policy.within(terms)
     under_way = await settle_orphan(tx, rules, await tx.under_way(sub.id, terms.purpose))
     if under_way is not None:
         return Busy(under_way)
-    alive = await tx.purposes_alive(sub.id)
-    if terms.purpose not in alive and len(alive) >= MAX_PURPOSES:
+    if given is None and await _too_many(tx, sub, terms.purpose):
         return TooMany()
     wait = await room(tx, rules.policy, sub, cause)
     if wait is not None:
         return NoRoom(wait)
     delivery = _new_delivery(
-        tx.now, rules, sub, terms, cause, request, code, context, patience_ms=patience_ms
+        tx.now, rules, sub, terms, cause, request, code, context, patience_ms=patience_ms, given=given
     )
     if not await tx.claim(delivery):
         other = await tx.under_way(sub.id, terms.purpose)
         return Busy(other or delivery)
     project = await tx.project(delivery.project_id) if at_once else None
-    parcel = await _attempt(tx, rules, delivery, project, sub) if project is not None else None
-    tx.emit(DeliveryClaimed(delivery.id, sub.person.channel, cause, parcel, played=sub.person.is_played))
+    parcel = await _attempt(tx, rules, delivery, project, sub, given) if project is not None else None
+    played = sub.person.is_played
+    tx.emit(DeliveryClaimed(delivery.id, sub.person.channel, cause, parcel, played=played, given=given))
     return parcel.delivery if parcel else delivery
+
+
+async def _too_many(tx: Tx, sub: Subscriber, purpose: str) -> bool:
+    """Whether no code for another purpose has room. Codes that are not ours live elsewhere."""
+    alive = {one for one in await tx.purposes_alive(sub.id) if "." not in one}
+    return purpose not in alive and len(alive) >= MAX_PURPOSES
 
 
 async def room(tx: Tx, policy: Policy, sub: Subscriber, cause: Cause) -> int | None:
@@ -141,7 +149,14 @@ def _new_delivery(  # noqa: PLR0913  # as above
     context: Context | None,
     *,
     patience_ms: int,
+    given: str | None,
 ) -> Delivery:
+    if code is not None:
+        seed = code.seed
+    elif given is not None:
+        seed = given_seed(given)
+    else:
+        seed = rules.keys.new_seed(terms.length, rules.randomness, sub.person)
     by = code.expires_at if code is not None and request is None and by_tap(cause) else now + patience_ms
     return Delivery(
         id=_ordered_id(now, rules.randomness),
@@ -151,7 +166,7 @@ def _new_delivery(  # noqa: PLR0913  # as above
         request_id=request.id if request else None,
         cause=cause,
         terms=terms,
-        seed=code.seed if code else rules.keys.new_seed(terms.length, rules.randomness, sub.person),
+        seed=seed,
         code_id=code.id if code else _ordered_id(now, rules.randomness),
         reuses=code is not None,
         state=DeliveryState.CLAIMED,
@@ -186,8 +201,11 @@ async def living_code(
 # ---------------------------------------------------------------- attempting
 
 
-async def begin(tx: Tx, rules: Rules, delivery_id: str) -> Parcel | Delivery | None:
-    """Begin an attempt and return what is to be handed over; or the delivery as it is, when none is due now."""
+async def begin(tx: Tx, rules: Rules, delivery_id: str, given: str | None = None) -> Parcel | Delivery | None:
+    """Begin an attempt and return what is to be handed over; or the delivery as it is, when none is due now.
+
+    `given` as in `claim`. Without it a code that is not ours is lost, and certainly not sent: the site may try again.
+    """
     delivery = await tx.delivery(delivery_id)
     if await settle_orphan(tx, rules, delivery) is None:
         return await tx.delivery(delivery_id)
@@ -196,22 +214,24 @@ async def begin(tx: Tx, rules: Rules, delivery_id: str) -> Parcel | Delivery | N
     project = await tx.project(delivery.project_id)
     sub = await tx.subscriber_by_id(delivery.subscriber_id)
     refusal = await _hindrance(tx, delivery, project, sub)
-    if refusal is not None or project is None or sub is None or not rules.keys.knows(delivery.seed):
-        return await _settle(tx, rules, delivery, DeliveryState.REFUSED, refusal or Refusal.WITHDRAWN, sub)
+    known = given is not None or rules.keys.knows(delivery.seed)
+    if refusal is not None or project is None or sub is None or not known:
+        lost = Refusal.WITHDRAWN if delivery.terms.given_for is None else Refusal.UNAVAILABLE
+        return await _settle(tx, rules, delivery, DeliveryState.REFUSED, refusal or lost, sub)
     if tx.now < delivery.due_at:
         return delivery
-    return await _attempt(tx, rules, delivery, project, sub) or await tx.delivery(delivery_id)
+    return await _attempt(tx, rules, delivery, project, sub, given) or await tx.delivery(delivery_id)
 
 
 async def _attempt(
-    tx: Tx, rules: Rules, delivery: Delivery, project: Project, sub: Subscriber
+    tx: Tx, rules: Rules, delivery: Delivery, project: Project, sub: Subscriber, given: str | None
 ) -> Parcel | None:
     """Begin an attempt that nothing hinders; None when somebody else did."""
     delivery = await _fresh_if_dead(tx, rules, delivery)
     if not await tx.step(delivery.id, DeliveryState.CLAIMED, DeliveryState.ATTEMPTING):
         return None
     started = replace(delivery, state=DeliveryState.ATTEMPTING, tries=delivery.tries + 1, attempted_at=tx.now)
-    digits, minutes = rules.keys.digits(started.seed) or "", await _minutes_left(tx, started)
+    digits, minutes = given or rules.keys.digits(started.seed) or "", await _minutes_left(tx, started)
     return Parcel(started, digits, project, sub.language, minutes)
 
 
@@ -290,7 +310,10 @@ async def _try_again(tx: Tx, rules: Rules, delivery: Delivery, retry_after_ms: i
 async def _accept(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
     sub = await tx.subscriber_by_id(delivery.subscriber_id)
     shared = await tx.lock_accounts(delivery.subscriber_id)
-    ends_at = await _activate(tx, delivery, sub, tx.now + delivery.terms.ttl_minutes * MINUTE_MS)
+    expires_at = tx.now + delivery.terms.ttl_minutes * MINUTE_MS
+    ends_at = await _activate(tx, delivery, sub, expires_at)
+    if delivery.terms.given_for is not None:
+        ends_at = expires_at
     await reached(tx, delivery.subscriber_id, shared=shared)
     if delivery.request_id is not None:
         request = await tx.request(delivery.request_id)
@@ -337,11 +360,12 @@ async def _settle_unknown(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
 async def _activate(tx: Tx, delivery: Delivery, sub: Subscriber | None, expires_at: int) -> int | None:
     """The new code lives until then and the older one is dead; None for a code that lives already, or never does.
 
-    The person may have left, or been locked, or the project stopped meanwhile.
+    The person may have left, or been locked, or the project stopped meanwhile. A code that is not ours never lives here.
     """
     project = await tx.project(delivery.project_id)
     if (
         delivery.reuses
+        or delivery.terms.given_for is not None
         or sub is None
         or not sub.subscribed
         or sub.locked

@@ -131,6 +131,12 @@ class DeliveryFailed(OtpError):
     code = "delivery_failed"
 
 
+class CodeNotDelivered(DeliveryFailed):
+    """The site's own code was certainly not delivered, and would not be if it were tried again soon."""
+
+    code = "code_not_delivered"
+
+
 class DeliveryUnknown(OtpError):
     """The message may have arrived."""
 

@@ -6,7 +6,7 @@ the commit loses nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from otp.model import (
@@ -87,6 +87,8 @@ class DeliveryClaimed:
     parcel: Parcel | None = None
     played: bool = False
     """To somebody of test mode."""
+    given: str | None = field(default=None, repr=False)
+    """The code, where it is the site's own: it is stored nowhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,8 @@ class Closing:
     project: Project
     subscriber: Subscriber
     ending: Ending
+    given: bool = False
+    """The code is the site's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +172,13 @@ async def closing(tx: Tx, job: Job) -> Closing | ClosingQuestion | int | None:
             return alive_until
         ending = Ending.EXPIRED
     delivery = await tx.delivery(message.delivery_id)
-    subscriber = await tx.subscriber_by_id(delivery.subscriber_id) if delivery else None
-    project = await tx.project(delivery.project_id) if delivery else None
+    if delivery is None:
+        return None
+    subscriber = await tx.subscriber_by_id(delivery.subscriber_id)
+    project = await tx.project(delivery.project_id)
     if subscriber is None or project is None:
         return None
-    return Closing(message, project, subscriber, ending)
+    return Closing(message, project, subscriber, ending, delivery.terms.given_for is not None)
 
 
 async def _closing_question(tx: Tx, job: Job) -> ClosingQuestion | int | None:

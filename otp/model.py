@@ -188,6 +188,14 @@ class CodeTerms:
     max_attempts: int
     length: int
 
+    @property
+    def given_for(self) -> str | None:
+        """What the code is for, when it is the site's own and only given to us to deliver; None for a code of ours.
+
+        Such a purpose has a dot (`kratos.login`), and none that a caller can choose has one.
+        """
+        return self.purpose.partition(".")[2] or None
+
 
 @dataclass(frozen=True, slots=True)
 class Context:

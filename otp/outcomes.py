@@ -160,6 +160,8 @@ class Reported:
 
     project: Project
     subscriber_id: str
+    given: bool = False
+    """The code is the site's own: only the site can withdraw it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class Protection:
         return await once(self._store, update, work)
 
     async def not_me(self, update: Update, code_id: str) -> Pressing:
-        """The person did not ask for this code: it is withdrawn, and the site learns it."""
+        """The person did not ask for this code: it is withdrawn, if it is ours, and the site learns it."""
 
         async def work(tx: Tx) -> Pressing:
             about = await tx.code_message(code_id, update.person)
@@ -82,13 +82,17 @@ class Protection:
             if found is None:
                 return NotYours()
             sub, project = found
-            await tx.consume(code_id, Ending.REPORTED)
+            given = sent is not None and sent.terms.given_for is not None
+            if given:
+                await tx.end_messages(code_id, Ending.REPORTED, but="")
+            else:
+                await tx.consume(code_id, Ending.REPORTED)
             request = await tx.request(about.request_id) if about.request_id is not None else None
             if request is None or not request.reported:
                 tx.emit(CodeReported(sub, sent.terms.purpose if sent else None, about.request_id))
             if request is not None:
                 await self._report(tx, request)
-            return Reported(project, sub.id)
+            return Reported(project, sub.id, given)
 
         return await once(self._store, update, work)
 

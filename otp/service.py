@@ -280,8 +280,9 @@ class OtpService:
         *,
         reuse: bool,
         patience_ms: int = SEND_PATIENCE_MS,
+        given: str | None = None,
     ) -> Delivery:
-        """What is to be sent to this subscriber; it is given up after so long."""
+        """What is to be sent to this subscriber: a code of ours or a `given` one; it is given up after so long."""
         if sub is None or not sub.subscribed:
             raise _not_found()
         if sub.locked:
@@ -299,6 +300,7 @@ class OtpService:
             context=context,
             at_once=self._courier.is_free(sub.person.channel),
             patience_ms=patience_ms,
+            given=given,
         )
         return self._claimed(tx.now, claimed)
 

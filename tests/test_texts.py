@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from bot import phrases
 from bot.messages import Copy, Message, Page, Press, Style
 from bot.texts import LANGUAGES, PLURALS, Texts, languages, texts_for
+from otp.given import GivenCode
 from otp.model import (
     Cause,
     Channel,
@@ -63,6 +64,7 @@ REQUEST = Request(
 SUB = Subscriber(SUBSCRIBER_ID, LONG.id, Mode.LIVE, PERSON, "ru", True, 50, True)
 NOTE = SentMessage("m", PERSON, MessageKind.QUESTION)
 NAMES = sorted(languages())
+GIVEN = ("login", "registration", "verification", "recovery")
 COUNTS = [0, 1, 2, 5, 11, 12, 21, 22, 25, 101, 111]
 
 
@@ -98,12 +100,22 @@ def parcel(
     return Parcel(delivery, digits, project, "ru", minutes)
 
 
+def given_parcel(what: str, project: Project = LONG, digits: str = "012345", minutes: int = 720) -> Parcel:
+    """A code of the site's own to hand over."""
+    ours = parcel(Cause.SEND, digits, project, minutes)
+    terms = GivenCode(digits, "kratos", what, minutes).terms
+    return replace(ours, delivery=replace(ours.delivery, request_id=None, terms=terms))
+
+
 def every_message(texts: Texts, project: Project) -> Iterator[tuple[str, Message]]:
     """Everything that the bot can show, about one project."""
     many = [(SUB, project)] * 100
     for cause in Cause:
         yield f"code {cause}", phrases.code(texts, parcel(cause, "01234567", project, 30))
         yield f"coming {cause}", phrases.coming(texts, Coming(project, cause, fresh=True))
+    for what in GIVEN:
+        yield f"given, {what}", phrases.code(texts, given_parcel(what, project))
+    yield "reported, given", phrases.reported(texts, Reported(project, SUB.id, given=True))
     yield "question", phrases.question(texts, Asked(project, REQUEST, NOTE), "en")
     yield "must unlock", phrases.must_unlock(texts, MustUnlock(project, REQUEST, SUB, NOTE))
     for why in Hurdle:
@@ -322,6 +334,23 @@ def test_marks_lie_within_the_text(name: str):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("what", GIVEN)
+def test_a_code_of_the_site_says_what_it_is_for(name: str, what: str):
+    """Its digits first, then project, purpose, time and warning; nothing is offered that only the site could do."""
+    texts = languages()[name]
+    message = phrases.code(
+        texts, given_parcel(what, replace(PLAIN, site_url="https://shop.example"), "0123ab")
+    )
+    lines = message.text.split("\n")
+    assert lines[:2] == ["0123ab", ""]
+    assert lines[3:5] == [PLAIN.name, texts(f"given.{what}")]
+    assert lines[-1] == texts("given.body", minutes=texts.count("minutes", 720))
+    assert [button.label for button in message.buttons] == [
+        texts(f"buttons.{one}") for one in ("copy", "not_me", "site")
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("cause", list(Cause))
 @pytest.mark.parametrize("digits", ["0123", "012345", "01234567"])
 def test_the_code_is_alone_in_the_first_line(name: str, cause: Cause, digits: str):
@@ -365,7 +394,7 @@ def test_the_code_says_how_long_it_lives(name: str, minutes: int):
 def test_nothing_but_the_code_message_holds_digits_of_a_code(name: str):
     """No other message has a run of four digits that could be taken for one."""
     for what, message in every_message(languages()[name], PLAIN):
-        if not what.startswith("code "):
+        if not what.startswith(("code ", "given, ")):
             assert not re.search(r"\d{4}", message.text), what
 
 
