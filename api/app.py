@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 from aiohttp import web
@@ -17,7 +17,8 @@ from api.answers import PLAYED, REQUEST_ID, dress, dress_as, json_answer, say_te
 from api.auth import Door
 from api.bodies import InvalidFields, json_object, validated
 from api.idempotency import HEADER, KeyedCalls
-from api.operations import OPERATIONS, Operation
+from api.kratos import COURIER
+from api.operations import OPERATIONS, Operation, Run
 from api.problems import Problem, of_error, problem
 from api.rehearsals import REHEARSALS
 from api.status import StatusCalls
@@ -54,7 +55,8 @@ class Api:
     def routes(self) -> list[web.RouteDef]:
         """The routes to add to the application."""
         calls = [
-            web.route(one.method, one.path, self._handler(one, self._waiters.service)) for one in OPERATIONS
+            web.route(one.method, one.path, self._handler(one, self._waiters.service))
+            for one in (*OPERATIONS, COURIER)
         ]
         if self._rehearsal is not None:
             calls += [
@@ -63,7 +65,7 @@ class Api:
         return [*calls, web.get("/openapi.json", self._openapi)]
 
     def _handler(self, operation: Operation, service: OtpService | Rehearsal) -> Handler:
-        if operation.run is None:
+        if operation.is_status:
             return StatusCalls(self._waiters, self._door, operation).answer
         run, body = operation.run, operation.body
         keyed = KeyedCalls(self._waiters.service, service)
@@ -71,10 +73,10 @@ class Api:
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = await self._door.admit(request, operation)
             if body is None:
-                answer = await run(service, caller, **request.match_info)
+                answer = await cast(Run, run)(service, caller, **request.match_info)
                 return json_answer(answer)
             data = await json_object(request, optional=operation.body_optional)
-            if operation.takes_key and HEADER in request.headers:
+            if run is None or (operation.takes_key and HEADER in request.headers):
                 return await keyed.answer(request, caller, operation, validated(body, data), data)
             answer = await run(service, caller, validated(body, data), **request.match_info)
             return json_answer(answer)

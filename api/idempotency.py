@@ -57,16 +57,20 @@ class KeyedCalls:
     ) -> web.Response:
         """The answer to a call that was let in, and whose body is valid. Raises `InvalidFields`, `OtpError`.
 
-        Two bodies are the same when they are the same JSON value.
+        Two bodies are the same when they are the same JSON value; where an operation says itself what tells its calls
+        apart, when that is the same.
         """
-        key = _key(request)
-        if operation.check is not None:
-            operation.check(self._service.policy, body)
-        asked = json.dumps(data, sort_keys=True)
-        claim = self._keys.claim(caller, key, operation.method, request.rel_url.raw_path, asked)
-        call = _Call(self._serves, operation, caller, body, request.match_info)
+        if operation.own_key is not None:
+            claims = self._keys.own_claims(caller, operation.path, *operation.own_key(body))
+        else:
+            key = _key(request)
+            if operation.check is not None:
+                operation.check(self._service.policy, body)
+            asked = json.dumps(data, sort_keys=True)
+            claims = [self._keys.claim(caller, key, operation.method, request.rel_url.raw_path, asked)]
+        claim, call = claims[0], _Call(self._serves, operation, caller, body, request.match_info)
         for _ in range(_TRIES):
-            kept = await self._keys.find(claim) or await self._first(claim, call)
+            kept = await self._keys.find(*claims) or await self._first(claim, call)
             if isinstance(kept, Told):
                 return _response(call.whole(kept))
             told = kept.told or await self._meanwhile(claim, call, kept)

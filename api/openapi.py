@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.idempotency import HEADER, KEY_PATTERN, REPLAYED
+from api.kratos import COURIER
 from api.operations import OPERATIONS as OTP_OPERATIONS
 from api.operations import Operation
 from api.problems import CONTENT_TYPE, PROBLEMS
@@ -20,7 +21,7 @@ from api.status import EVENT_STREAM, LONGEST_WAIT
 from api.webhook_calls import WEBHOOK_OPERATIONS
 from api.webhook_schemas import SentEvent
 
-OPERATIONS = (*OTP_OPERATIONS, *REHEARSALS, *WEBHOOK_OPERATIONS)
+OPERATIONS = (*OTP_OPERATIONS, COURIER, *REHEARSALS, *WEBHOOK_OPERATIONS)
 
 RATE_FIELDS = ("RateLimit-Policy", "RateLimit")
 REF = "#/components/schemas/{model}"
@@ -50,7 +51,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "example": '"requests";r=2999;t=1',
     },
     REPLAYED: {
-        "description": "There when this is the answer to an earlier call with the same `Idempotency-Key`",
+        "description": "There when this is the answer to an earlier call that was the same, with its `Idempotency-Key`",
         "schema": {"type": "string", "const": "true"},
     },
     "WWW-Authenticate": {"required": True, "schema": {"type": "string"}},
@@ -177,7 +178,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "description": operation.description,
         "responses": {str(operation.success): _answer(operation), **_problems(operation)},
     }
-    if operation.run is None:
+    if operation.is_status:
         described["parameters"] = STATUS_PARAMETERS
         described["x-wait"] = WAIT
         described["responses"]["200"]["content"][EVENT_STREAM] = {
@@ -197,7 +198,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
             *([SUBSCRIBER_ID] if "{subscriber_id}" in operation.path else []),
             *operation.parameters,
         ]
-    if operation.run is not None and operation.takes_key and operation.body is not None:
+    if operation.takes_key and operation.body is not None:
         described["x-idempotency-key"] = {"$ref": f"#/components/parameters/{HEADER}"}
     if operation.body is not None:
         described["requestBody"] = {
@@ -215,7 +216,7 @@ def _answer(operation: Operation) -> dict[str, Any]:
             "X-Request-Id",
             "Cache-Control",
             *RATE_FIELDS,
-            *([REPLAYED] if operation.body is not None and operation.takes_key else []),
+            *([REPLAYED] if operation.is_kept else []),
         ),
         "content": {"application/json": {"schema": refs[0] if len(refs) == 1 else {"oneOf": refs}}},
     }
@@ -237,8 +238,10 @@ def _problems(operation: Operation) -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys(codes):
         by_status.setdefault(PROBLEMS[code][0], []).append(code)
-    keyed = operation.body is not None and operation.takes_key
-    return {str(status): _problem(status, by_status[status], keyed=keyed) for status in sorted(by_status)}
+    return {
+        str(status): _problem(status, by_status[status], keyed=operation.is_kept)
+        for status in sorted(by_status)
+    }
 
 
 def _problem(status: int, codes: list[str], *, keyed: bool) -> dict[str, Any]:

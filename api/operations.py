@@ -51,7 +51,7 @@ class Operation:
     errors: tuple[str, ...]
     """Machine codes beyond those that every call can have."""
     run: Run | None
-    """None for the status call, which may take its time: `api.status` answers it."""
+    """None for the status call, which may take its time: `api.status` answers it; and where there is an `own_key`."""
     body: type[BaseModel] | None = None
     body_optional: bool = False
     check: Callable[[Policy, Any], object] | None = None
@@ -60,11 +60,23 @@ class Operation:
     """The same as `run`, for who may have to look at the outcome from outside."""
     takes_key: bool = True
     """Whether it knows `Idempotency-Key`."""
+    own_key: Callable[[Any], tuple[str, ...]] | None = None
+    """What of a body tells the call from every other one, where callers have no key: then the same is one call."""
     success: int = 200
     told_once: tuple[str, ...] = ()
     """Fields of the answer that are in no replay of it: they are not kept."""
     parameters: tuple[dict[str, Any], ...] = ()
     """Of the path and the query, as OpenAPI has them."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the same call can get its first answer again."""
+        return self.body is not None and (self.takes_key or self.own_key is not None)
+
+    @property
+    def is_status(self) -> bool:
+        """Whether it is the one call that may take its time."""
+        return self.run is None and self.own_key is None
 
 
 async def _send(service: OtpService, caller: Caller, body: schemas.SendBody) -> dict[str, Any]:

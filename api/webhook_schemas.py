@@ -172,7 +172,11 @@ class EventData(BaseModel):
     request_id: schemas.RequestId = Field(default_factory=_absent)
     subscriber_id: schemas.SubscriberId = Field(default_factory=_absent)
     channel: schemas.ChannelName = Field(default_factory=_absent)
-    purpose: schemas.Purpose = Field(default_factory=_absent)
+    purpose: str = Field(
+        default_factory=_absent,
+        pattern="^[a-z0-9_.-]{1,32}$",
+        description="With a dot where the code was not ours: `kratos.login`",
+    )
     reason: Literal["gone", "rejected", "unavailable", "withdrawn", "unknown"] = Field(
         default_factory=_absent, description="With `otp.failed`"
     )

@@ -8,6 +8,8 @@ or neither.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from typing import TypeVar
 
@@ -66,9 +68,21 @@ class CallKeys:
         prints = self._keys.fingerprints(*asked)
         return KeyClaim(sha256(name.encode()).hexdigest(), caller.project.id, prints)
 
-    async def find(self, claim: KeyClaim) -> KeptCall | None:
-        """The same call, made before. Raises `IdempotencyMismatch`."""
-        return _same(claim, await self._store.read(lambda tx: tx.kept_call(claim.id)))
+    def own_claims(self, caller: Caller, *asked: str) -> list[KeyClaim]:
+        """The same for a call that is known by what it asks for: one for each secret key, the first is to be claimed.
+
+        `asked` may hold a code, so its name is a fingerprint too; it has a space before it, as no caller's key has.
+        """
+        prints = self._keys.fingerprints(*asked)
+        return [replace(self.claim(caller, f" {one}"), fingerprints=prints) for one in prints]
+
+    async def find(self, *claims: KeyClaim) -> KeptCall | None:
+        """The same call, made before, under one of these. Raises `IdempotencyMismatch`."""
+        for claim in claims:
+            kept = await self._store.read(partial(_kept, claim_id=claim.id))
+            if kept is not None:
+                return _same(claim, kept)
+        return None
 
     async def once(self, claim: KeyClaim, effect: Effect) -> Told | Delivery | KeptCall:
         """Have the effect and its claim committed together, or find that it was before.
@@ -121,6 +135,10 @@ class CallKeys:
     async def free(self, claim: KeyClaim, delivery_id: str) -> None:
         """What this delivery came to is not kept: the same call may be made anew."""
         await self._store.write(lambda tx: tx.free_call(claim.id, delivery_id))
+
+
+async def _kept(tx: Tx, claim_id: str) -> KeptCall | None:
+    return await tx.kept_call(claim_id)
 
 
 def _same(claim: KeyClaim, kept: KeptCall | None) -> KeptCall | None:
