@@ -157,9 +157,9 @@ async def test_it_takes_no_room_from_codes_of_ours(world: World) -> None:
     world.telegram.hold = asyncio.Event()
     asking = asyncio.ensure_future(hand(world))
     await world.settle()
-    world.telegram.hold.set()
     for n in range(4):
-        await world.service.send(world.caller, sub, CodeTerms(f"p{n}", 5, 5, 6))
+        await world.service.claim(world.caller, sub, CodeTerms(f"p{n}", 5, 5, 6))
+    world.telegram.hold.set()
     await asking
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tests.test_account_calls import linked
 from tests.test_http import is_problem
 from tests.test_test_mode import play, with_test_key
 from tests.volleys import SENDING
-from tests.world import KEYS
+from tests.world import KEYS, wrong
 
 PATH = "/v1/kratos/courier"
 PHONE = "+79161234567"
@@ -304,6 +305,86 @@ async def test_what_is_not_valid(run: Running, fields: dict[str, Any], field: st
 async def test_only_with_a_key(run: Running) -> None:
     answer = await run.call("POST", PATH, rendered(context()), headers={"Authorization": None})
     assert is_problem(answer, 401, "unauthorized")
+
+
+# ------------------------------------------------------------------ a message, until Kratos is done with it
+
+
+class Queue:
+    """Kratos' courier with one message: how often and when it calls, as docs/kratos.md says of it."""
+
+    RETRIES = 5
+    """`courier.message_retries`."""
+
+    def __init__(self, run: Running) -> None:
+        self._run = run
+        self.answers: list[int] = []
+        self.slept = 0
+
+    async def work_off(self) -> str:
+        """What becomes of the message."""
+        for _ in range(self.RETRIES + 1):
+            if await self._dispatch():
+                return "sent"
+            self._run.clock.advance(seconds=1)
+        return "abandoned"
+
+    async def _dispatch(self) -> bool:
+        """Its HTTP client: twice again at 429 and 5xx, after `Retry-After` or 1 and 2 seconds."""
+        for pause in (1, 2, None):
+            answer = await courier(self._run)
+            self.answers.append(answer.status)
+            if answer.status != 429 and answer.status < 500:
+                return 200 <= answer.status < 300
+            if pause is not None:
+                wait = int(answer.headers.get("Retry-After", pause))
+                self.slept += wait
+                self._run.clock.advance(seconds=wait)
+        return False
+
+
+async def test_kratos_gets_a_code_through_when_the_messenger_can(run: Running) -> None:
+    """Telegram asks for 20 seconds, twice: one message comes out of it."""
+    person = run.someone()
+    await linked(run, person, PHONE)
+    run.demo.telegram.faults.append(Fault(SENDING["telegram"], times=2, retry_after=20))
+    queue = Queue(run)
+    assert await queue.work_off() == "sent"
+    assert (queue.answers, queue.slept) == ([503, 503, 200], 10)
+    assert person.codes.count("738261") == 1
+
+
+@pytest.mark.parametrize("fault", [Fault(status=500), Fault(drop=True), Fault(drop=True, when="after")])
+async def test_kratos_is_done_when_nobody_knows(run: Running, fault: Fault) -> None:
+    """One call, and at most one message, whatever the messenger's answer was lost in."""
+    person = run.someone()
+    await linked(run, person, PHONE)
+    run.demo.telegram.faults.append(replace(fault, method=SENDING["telegram"]))
+    queue = Queue(run)
+    assert await queue.work_off() == "sent"
+    await run.quiet()
+    assert queue.answers == [200]
+    assert person.codes.count("738261") == (fault.when == "after")
+
+
+@pytest.mark.parametrize("hindrance", ["nobody", "refused", "limit", "locked"])
+async def test_kratos_gives_up_soon_and_holds_nobody_up(hindrance: str) -> None:
+    """As often as it must, without a pause and without a message."""
+    async with running(send_limit=1, guess_budget=1) as run:
+        person = run.someone()
+        sub = await linked(run, person, PHONE if hindrance != "nobody" else "somebody else")
+        if hindrance == "refused":
+            run.demo.telegram.faults.append(Fault(SENDING["telegram"], status=400))
+        elif hindrance in ("limit", "locked"):
+            assert (await run.call("POST", "/v1/otp/send", {"external_id": PHONE})).status == 200
+        if hindrance == "locked":
+            assert (await run.verify(sub, wrong(person.codes[-1])))["reason"] == "wrong_code"
+        queue = Queue(run)
+        assert await queue.work_off() == "abandoned"
+        assert queue.answers == [404 if hindrance == "nobody" else 409] * (Queue.RETRIES + 1)
+        assert queue.slept == 0
+        await run.quiet()
+        assert "738261" not in person.codes
 
 
 # ------------------------------------------------------------------ never twice
