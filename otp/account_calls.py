@@ -106,7 +106,8 @@ class AccountCalls:
                     )
                 except CERTAIN as error:
                     failed = hopeful(failed, error)
-            raise failed or SubscriberNotFound("Nobody else is linked to this account.")
+            nobody = "Nobody is linked to this account." if after is None else "Nobody else is linked to it."
+            raise failed or SubscriberNotFound(nobody)
 
         return await self._store.write(work)
 
