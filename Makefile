@@ -74,6 +74,7 @@ docs: $(STAMP)-run ## write docs/openapi.json and the table in docs/conversation
 
 lock: $(STAMP)-uv ## make requirements/*.txt again from pyproject.toml (ARGS=--upgrade takes the newest versions)
 	$(COMPILE) $(ARGS) pyproject.toml -o requirements/run.txt
+	$(COMPILE) $(ARGS) --group reference --no-deps -o requirements/reference.txt
 	$(COMPILE) $(ARGS) --group test -c requirements/run.txt -o requirements/test.txt
 	$(COMPILE) $(ARGS) --group lint -c requirements/run.txt -c requirements/test.txt -o requirements/lint.txt
 	$(COMPILE) $(ARGS) --group browser -c requirements/run.txt -c requirements/test.txt -c requirements/lint.txt -o requirements/browser.txt
@@ -99,6 +100,14 @@ $(STAMP)-venv: $(shell $(PY) -c '' 2>/dev/null || echo remake)
 	exit 1
 
 remake:
+
+$(STAMP)-run: $(STAMP)-reference
+
+# Files alone: what the package asks for (Django) serves them elsewhere, and is left out.
+$(STAMP)-reference: requirements/reference.txt $(STAMP)-venv
+	@echo "Installing requirements/reference.txt"
+	@$(HASHED) --no-deps -r requirements/reference.txt
+	@touch $@
 
 $(STAMP)-run $(STAMP)-test $(STAMP)-lint $(STAMP)-browser $(STAMP)-bench: $(STAMP)-%: requirements/%.txt $(STAMP)-venv
 	@echo "Installing requirements/$*.txt"

@@ -311,6 +311,24 @@ def make_api(
     return Api(waiters, Door(waiters.service, modes, limits, played), VERSION, rehearsal)
 
 
+def reference_routes(settings: Settings) -> list[web.RouteDef]:
+    """The page that shows the API; none where it is switched off, or its files are not installed."""
+    import structlog
+
+    from api.reference import Reference, bundle
+
+    if not settings.docs:
+        return []
+    folder = bundle()
+    if folder is None:
+        structlog.get_logger().warning(
+            "docs.missing",
+            hint="/docs needs Swagger UI: pip install --no-deps -r requirements/reference.txt; or set DOCS=false",
+        )
+        return []
+    return Reference(folder).routes()
+
+
 @dataclass(frozen=True, slots=True)
 class Core:
     """The rules, wired to a store and to messengers."""
@@ -422,6 +440,7 @@ def build_app(
     api = make_api(settings, waiters, clock, mode, core.rehearsal)
     app = web.Application(middlewares=[frame(randomness)])
     app.add_routes([*api.routes(), *telling.routes(api.door), *health.routes(), *hooks.routes()])
+    app.add_routes(reference_routes(settings))
     return Service(
         app,
         refusal(randomness),

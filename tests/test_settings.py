@@ -54,6 +54,7 @@ DEFAULTS: dict[str, Any] = {
     "waiters_per_key": 10_000,
     "replies_per_minute": 20,
     "events_allow_private": False,
+    "docs": True,
     "trusted_proxies": None,
     "log_level": "info",
     "log_format": None,

@@ -2,68 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.browsing import NEEDS_CHROMIUM
+from tests.process import ROOT
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = os.environ.get("CHROMIUM") or "/usr/bin/chromium"
-START_SECONDS = 40
-NOT_FOR_THE_SANDBOX = ("TELEGRAM_BOT_TOKEN", "MAX_BOT_TOKEN", "PUBLIC_URL", "HOST", "DATABASE_URL")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not Path(CHROMIUM).exists(),
-        reason=f"NOT TESTED: no Chromium at {CHROMIUM}; install it or name one in $CHROMIUM",
-    ),
-]
+pytestmark = [pytest.mark.browser, NEEDS_CHROMIUM]
 
 
-# ---- the service, the browser, a page with two new people
-
-
-@pytest.fixture(scope="module")
-def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port = free_port()
-    environment = {name: value for name, value in os.environ.items() if name not in NOT_FOR_THE_SANDBOX}
-    environment["PORT"] = str(port)
-    folder = tmp_path_factory.mktemp("sandbox")  # its data/ is made there, so a running sandbox is left alone
-    log = folder / "output.txt"
-    command = [sys.executable, str(ROOT / "main.py"), "sandbox"]
-    with log.open("wb") as output:
-        service = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
-    try:
-        wait_until_ready(f"http://127.0.0.1:{port}", service, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        service.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            service.wait(timeout=15)
-        service.kill()
-        service.wait()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="NOT TESTED: playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
+# ---- a page with two new people
 
 
 @pytest.fixture
@@ -105,25 +61,6 @@ def page(open_page: Callable[..., Page]) -> Page:
     page = open_page()
     renew_people(page)
     return page
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until_ready(url: str, service: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if service.poll() is not None:
-            said = " ".join(log.read_text(errors="replace").split())
-            raise RuntimeError(f"the sandbox ended with {service.returncode}: {said[-500:]}")
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:  # noqa: S310
-            if answer.status == 200:
-                return
-        time.sleep(0.2)
-    pytest.fail(f"the sandbox is not ready: {log.read_text(errors='replace')[-3000:]}")
 
 
 # ---- what a visitor does and sees
