@@ -14,14 +14,65 @@ from api.idempotency import HEADER, KEY_PATTERN, REPLAYED
 from api.kratos import COURIER
 from api.operations import OPERATIONS as OTP_OPERATIONS
 from api.operations import Operation
-from api.problems import CONTENT_TYPE, PROBLEMS
+from api.problems import CONTENT_TYPE, PROBLEMS, of_code
 from api.rehearsals import REHEARSALS
-from api.schemas import REQUEST_ID_PATTERN, UUID_PATTERN, ProblemDetails, StatusEvent
+from api.schemas import (
+    REQUEST_ID_PATTERN,
+    UUID_PATTERN,
+    ProblemDetails,
+    RequestBody,
+    SendBody,
+    StatusEvent,
+    VerifyBody,
+)
 from api.status import EVENT_STREAM, LONGEST_WAIT
 from api.webhook_calls import WEBHOOK_OPERATIONS
 from api.webhook_schemas import SentEvent
 
-OPERATIONS = (*OTP_OPERATIONS, COURIER, *REHEARSALS, *WEBHOOK_OPERATIONS)
+FLOW = ("requestCode", "requestStatus", "verifyCode", "sendCode", "cancelRequest", "revokeCode")
+"""The order in which a site comes to need them; what is not here follows."""
+OPERATIONS = (
+    *sorted(OTP_OPERATIONS, key=lambda one: FLOW.index(one.name) if one.name in FLOW else len(FLOW)),
+    *WEBHOOK_OPERATIONS,
+    COURIER,
+    *REHEARSALS,
+)
+TAGS = {
+    "/v1/otp/": ("Codes", "Request, wait for `sent`, verify. Next time, send."),
+    "/v1/subscribers/": ("Subscribers", "Who agreed to get codes."),
+    "/v1/webhooks": ("Webhooks", "Where events are sent, signed."),
+    "/v1/events": ("Events", "What was sent there, and what became of it."),
+    "/v1/kratos/": ("Ory Kratos", "Kratos' own codes, through the bot."),
+    "/v1/test/": ("Test mode", "With a `tc_test_` key you play the person, and nobody gets a message."),
+}
+"""By the beginning of their path."""
+DESCRIPTION = """\
+1. `POST /v1/otp/request` makes links. Show one to the person, and beside it the `pairing_code`.
+2. `GET /v1/otp/request/{request_id}/status?wait=25`, from your backend, until it is not `pending`.
+3. `POST /v1/otp/verify` what the person typed, with the `request_id`. Only its `verified: true` authenticates.
+
+Give each POST an `Idempotency-Key` of its own, and it can be repeated without harm. Errors are RFC 9457 problem details:
+decide by `code`, and repeat a call by yourself only where `retryable` is true, after `Retry-After`. The key belongs to your
+backend: never into a browser or an app.
+"""
+EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
+    RequestBody: {
+        "ttl_minutes": 5,
+        "context": {
+            "action": "Sign in",
+            "device": "Chrome on Windows",
+            "location": "Kazan",
+            "ip": "203.0.113.7",
+        },
+    },
+    VerifyBody: {
+        "subscriber_id": "550e8400-e29b-41d4-a716-446655440000",
+        "code": "482916",
+        "request_id": "Kq9xV3mN2pT7rL8s",
+    },
+    SendBody: {"subscriber_id": "550e8400-e29b-41d4-a716-446655440000"},
+}
+"""Of bodies whose fields do not all go together."""
 
 RATE_FIELDS = ("RateLimit-Policy", "RateLimit")
 REF = "#/components/schemas/{model}"
@@ -120,10 +171,12 @@ def document(version: str) -> dict[str, Any]:
             "title": "tapcode",
             "version": version,
             "summary": "One-time passwords through Telegram and MAX",
+            "description": DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
         "security": [{"apiKey": []}],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.values()],
         "paths": paths,
         "webhooks": {"event": {"post": _event()}},
         "components": {
@@ -136,6 +189,7 @@ def document(version: str) -> dict[str, Any]:
             },
             "headers": HEADERS,
             "parameters": {HEADER: KEY},
+            "examples": {code: _example(code) for code in PROBLEMS},
             "schemas": schemas["$defs"],
         },
     }
@@ -174,6 +228,7 @@ def _models(operation: Operation) -> Iterable[type[BaseModel]]:
 def _operation(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.name,
+        "tags": [name for path, (name, _) in TAGS.items() if operation.path.startswith(path)],
         "summary": operation.summary,
         "description": operation.description,
         "responses": {str(operation.success): _answer(operation), **_problems(operation)},
@@ -201,9 +256,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.takes_key and operation.body is not None:
         described["x-idempotency-key"] = {"$ref": f"#/components/parameters/{HEADER}"}
     if operation.body is not None:
+        example = {"example": EXAMPLES[operation.body]} if operation.body in EXAMPLES else {}
         described["requestBody"] = {
             "required": not operation.body_optional,
-            "content": {"application/json": {"schema": _ref(operation.body)}},
+            "content": {"application/json": {"schema": _ref(operation.body), **example}},
         }
     return described
 
@@ -256,8 +312,20 @@ def _problem(status: int, codes: list[str], *, keyed: bool) -> dict[str, Any]:
     return {
         "description": ", ".join(f"`{code}`" for code in codes),
         "headers": _headers("X-Request-Id", "Cache-Control", *extra),
-        "content": {CONTENT_TYPE: {"schema": _ref(ProblemDetails)}},
+        "content": {
+            CONTENT_TYPE: {
+                "schema": _ref(ProblemDetails),
+                "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in codes},
+            }
+        },
     }
+
+
+def _example(code: str) -> dict[str, Any]:
+    """A problem with this code; what its detail says depends on the call."""
+    members = of_code(code, PROBLEMS[code][1] + ".")
+    errors = {"errors": [{"field": "ttl_minutes", "message": "Input should be less than or equal to 30"}]}
+    return {"value": members | (errors if code == "validation_failed" else {})}
 
 
 def _headers(*names: str) -> dict[str, Any]:

@@ -69,6 +69,19 @@ class Problem(Exception):
         """The connection can't be used any more: the rest of the body was not read."""
 
 
+def of_code(code: str, detail: str) -> dict[str, Any]:
+    """The members that every problem has."""
+    status, title = PROBLEMS[code]
+    return {
+        "type": f"urn:tapcode:error:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "retryable": code in RETRYABLE,
+    }
+
+
 def problem(
     code: str,
     detail: str,
@@ -77,19 +90,11 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """The answer for a machine code."""
-    status, title = PROBLEMS[code]
-    body: dict[str, Any] = {
-        "type": f"urn:tapcode:error:{code}",
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "code": code,
-        "retryable": code in RETRYABLE,
-    }
+    body = of_code(code, detail)
     if errors is not None:
         body["errors"] = list(errors)
     return web.Response(
-        status=status,
+        status=body["status"],
         body=json.dumps(body).encode() + b"\n",
         headers={"Content-Type": CONTENT_TYPE, **(headers or {})},
     )

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import BaseModel
 
-from api.openapi import document
+from api.bodies import validated
+from api.openapi import EXAMPLES, OPERATIONS, document
+from api.problems import PROBLEMS
+from api.schemas import ProblemDetails
 from config import VERSION
 from docs import build
 from otp.lifecycle import DELIVERY_STEPS, REQUEST_STEPS
@@ -21,6 +25,32 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 def test_the_openapi_document_is_valid() -> None:
     """OpenAPI 3.1 as its own schema has it."""
     OpenAPIV31SpecValidator(document(VERSION)).validate()
+
+
+@pytest.mark.parametrize("model", EXAMPLES, ids=lambda model: model.__name__)
+def test_the_examples_of_bodies_are_accepted(model: type[BaseModel]) -> None:
+    """Somebody who tries a call out with what stands there is not refused for it."""
+    validated(model, EXAMPLES[model])  # raises what is wrong
+
+
+def test_every_call_stands_under_one_heading_of_the_reference() -> None:
+    """One that is new must be given its place."""
+    told = document(VERSION)
+    headings = {tag["name"] for tag in told["tags"]}
+    tags = [call["tags"] for path in told["paths"].values() for call in path.values()]
+    assert len(tags) == len(OPERATIONS)
+    assert all(len(one) == 1 for one in tags)
+    assert {name for one in tags for name in one} == headings
+
+
+def test_each_problem_has_an_example_that_is_one() -> None:
+    """With its own code and status, for all that may happen."""
+    examples = document(VERSION)["components"]["examples"]
+    shown = {code: ProblemDetails(**example["value"]) for code, example in examples.items()}
+    assert {code: one.status for code, one in shown.items()} == {
+        code: status for code, (status, _) in PROBLEMS.items()
+    }
+    assert all(one.code == code for code, one in shown.items())
 
 
 def test_the_committed_openapi_document_is_the_served_one() -> None:

@@ -82,6 +82,20 @@ def test_a_code_is_asked_for_with_the_key_that_was_entered(page: Page, api_key: 
     assert len(answer["request_id"]) == 16
 
 
+def test_what_the_document_keeps_apart_can_be_tried(page: Page, api_key: str):
+    """`wait` and `Idempotency-Key` have a field of their own here, and what is entered there is sent."""
+    enter_key(page, api_key)
+    block = opened(page, "requestCode")
+    block.get_by_placeholder("Idempotency-Key").fill("one-and-the-same")
+    first = execute(block)[1]
+    assert execute(block)[1] == first
+    block.locator(".live-responses-table").get_by_text("idempotent-replayed: true").wait_for()
+    status = opened(page, "requestStatus")
+    status.get_by_placeholder("request_id").fill(first["request_id"])
+    status.get_by_placeholder("wait").fill("1")
+    assert execute(status)[1]["status"] == "pending"
+
+
 def test_every_call_opens(page: Page):
     """Schemas, samples and answers of all of them are drawn, and none is wider than the screen."""
     blocks = page.locator(".opblock").all()
