@@ -17,6 +17,7 @@ from api.schemas import ProblemDetails
 from config import VERSION
 from docs import build
 from otp.lifecycle import DELIVERY_STEPS, REQUEST_STEPS
+from tests.markdown import anchor, sections
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -90,6 +91,17 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
     """Files that are named are there."""
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
+def test_links_to_headings_lead_to_one(path: Path) -> None:
+    """In the same document or another one."""
+    for file, target in re.findall(
+        r"\]\((?!https?:|mailto:)([^)#\s]*)#([^)\s]+)\)", path.read_text(encoding="utf-8")
+    ):
+        named = (path.parent / file).resolve() if file else path
+        titles = [anchor(section.title) for section in sections(str(named.relative_to(ROOT)))]
+        assert target in titles, (file, target)
 
 
 def test_the_tests_and_names_that_the_security_page_points_to_are_there() -> None:
