@@ -17,7 +17,7 @@ from api.schemas import ProblemDetails
 from config import VERSION
 from docs import build
 from otp.lifecycle import DELIVERY_STEPS, REQUEST_STEPS
-from tests.markdown import anchor, sections
+from tests.markdown import Block, anchor, sections
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -102,6 +102,28 @@ def test_links_to_headings_lead_to_one(path: Path) -> None:
         named = (path.parent / file).resolve() if file else path
         titles = [anchor(section.title) for section in sections(str(named.relative_to(ROOT)))]
         assert target in titles, (file, target)
+
+
+@pytest.mark.parametrize(
+    "english, russian", [("README.md", "README.ru.md"), ("docs/api.md", "docs/api.ru.md")]
+)
+def test_both_languages_say_the_same(english: str, russian: str) -> None:
+    """Heading by heading: as many rows in the tables, the same names for machines, the same blocks but for comments."""
+    ours, theirs = sections(english), sections(russian)
+    assert [section.level for section in ours] == [section.level for section in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.terms == other.terms, one.title
+        assert one.rows == other.rows, one.title
+        assert [_code(block) for block in one.blocks] == [_code(block) for block in other.blocks], one.title
+
+
+def _code(block: Block) -> str:
+    """What a machine reads of a block; a picture has its words in the reader's language."""
+    return (
+        block.language
+        if block.language == "mermaid"
+        else re.sub(r"\s+# .*$", "", block.text, flags=re.MULTILINE)
+    )
 
 
 def test_the_tests_and_names_that_the_security_page_points_to_are_there() -> None:
