@@ -629,6 +629,7 @@ async def sandbox(settings: Settings, *, fetch: bool) -> None:
                 "max_bot_token": demo.max_token,
                 "telegram_api_url": demo.telegram_url,
                 "max_api_url": demo.max_url,
+                "docs": settings.docs,
             },
         )
         store = await open_store(SQLITE + SANDBOX_DATABASE, clock)
@@ -653,7 +654,8 @@ async def sandbox(settings: Settings, *, fetch: bool) -> None:
 
             def ready() -> None:
                 print(
-                    f"\n  tapcode sandbox: open {base_url}\n  its API key (test only): {made.api_key}\n",
+                    f"\n  tapcode sandbox: open {base_url}\n  its API key (test only): {made.api_key}\n"
+                    + (f"  the API's reference: {base_url}/docs\n" if wired.docs else ""),
                     flush=True,
                 )
 
