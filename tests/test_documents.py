@@ -54,6 +54,17 @@ def test_each_problem_has_an_example_that_is_one() -> None:
     assert all(one.code == code for code, one in shown.items())
 
 
+@pytest.mark.parametrize("name", ["docs/api.md", "docs/api.ru.md"])
+def test_every_error_and_every_call_is_explained(name: str) -> None:
+    """A code stands in the table of errors with its status, and a path in the text or in a line of curl."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for code, (status, _) in PROBLEMS.items():
+        assert re.search(rf"^\| {status} \| .*`{code}`.* \| [^|]{{5,}} \|$", text, re.MULTILINE), code
+    for operation in OPERATIONS:
+        named = re.sub(r"\\{\w+\\}", r"(\\{\\w+\\}|\\w+)", re.escape(operation.path))
+        assert re.search(rf"{named}(?![\w/])", text), operation.path
+
+
 def test_the_committed_openapi_document_is_the_served_one() -> None:
     """`make docs` writes it anew."""
     assert (ROOT / "docs" / "openapi.json").read_text(encoding="utf-8") == build.openapi()
