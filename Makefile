@@ -18,7 +18,7 @@ COMPILE := $(PY) -m uv pip compile -q --universal -p 3.11 --only-binary :all: --
 .PHONY: help run test test-slow test-browser torture bench lint fmt docs lock clean remake
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-28s %s\n", $$1, $$2 }' Makefile
 
 run: $(STAMP)-run ## start the service with a .env or a bot token, else the sandbox
 	@why=; other=; \
@@ -45,6 +45,10 @@ test-slow: $(STAMP)-run $(STAMP)-test ## the tests that need minutes, kill -9 or
 
 test-browser: $(STAMP)-run $(STAMP)-test $(STAMP)-browser ## the tests that drive Chromium ($CHROMIUM, else /usr/bin/chromium)
 	@$(PY) -m pytest -m browser -n 0 $(ARGS)
+
+.PHONY: test-client-typescript
+test-client-typescript: $(STAMP)-run ## the TypeScript client, installed from its tarball, against the real service (needs Node and npm)
+	@clients/typescript/test/installed.sh
 
 torture: $(STAMP)-run $(STAMP)-test ## kill -9 under load, ROUNDS=200 times
 	@$(PY) -m tests.torture --rounds $(ROUNDS) $(ARGS)
