@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browsing import NEEDS_CHROMIUM
+from tests.browsing import in_a_browser
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-pytestmark = [pytest.mark.browser, NEEDS_CHROMIUM]
+pytestmark = in_a_browser
 
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browsing import NEEDS_CHROMIUM
+from tests.browsing import Phone, in_a_browser
 from tests.process import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-pytestmark = [pytest.mark.browser, NEEDS_CHROMIUM]
+pytestmark = in_a_browser
 
 
 # ---- a page with two new people
@@ -69,10 +69,7 @@ def page(open_page: Callable[..., Page]) -> Page:
 def renew_people(page: Page) -> None:
     """Give both phones to new people, who speak English and have empty chats."""
     for channel in ("telegram", "max"):
-        press(page, f".{channel} .new-person")
-        press(page, f".{channel} [data-language=en]")
-        page.locator(f".{channel} [data-language=en][aria-pressed=true]").wait_for()
-        page.locator(f".{channel} .empty").wait_for()
+        Phone(page, channel).renew()
 
 
 def press(page: Page, selector: str) -> None:
@@ -108,12 +105,6 @@ def code_on(page: Page, channel: str) -> str:
     assert code.isdecimal()
     assert len(code) == 6
     return code
-
-
-def say(page: Page, channel: str, text: str) -> None:
-    """Type a message on a phone."""
-    page.locator(f".{channel} .composer input").fill(text)
-    page.keyboard.press("Enter")
 
 
 def number_keys(page: Page, channel: str) -> list[str]:
@@ -267,7 +258,7 @@ def test_a_pairing_code_typed_on_a_phone(page: Page, channel: str):
     shows(page.locator(".pairing-code + button"), "Copied")
     pairing_code = page.evaluate("navigator.clipboard.readText()")
     assert pairing_code == page.locator(".pairing-code").inner_text()
-    say(page, channel, pairing_code.lower())
+    Phone(page, channel).say(pairing_code.lower())
     keys(page, channel).first.click()
     enter(page, code_on(page, channel))
     says(page, "You are signed in")
@@ -326,7 +317,7 @@ def test_stop(page: Page):
     """After /stop and the button to leave, the service no longer knows the subscriber."""
     enter(page, agree(page, "telegram"))
     says(page, "You are signed in")
-    say(page, "telegram", "/stop")
+    Phone(page, "telegram").say("/stop")
     leave = page.locator(".telegram .message:has(.key.press)", has_text="Press one to leave")
     leave.locator(".key.press").first.click()
     leave.wait_for(state="detached")
