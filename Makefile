@@ -13,6 +13,10 @@ HASHED := $(PIP) --require-hashes --only-binary :all:
 COMPILE := $(PY) -m uv pip compile -q --universal -p 3.11 --only-binary :all: --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --no-strip-extras
 
+NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --silent
+TYPESCRIPT_CLIENT := clients/typescript/dist/index.js
+EXPRESS := examples/express/node_modules/.package-lock.json
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run test test-slow test-browser torture bench lint fmt docs lock clean remake
@@ -46,9 +50,16 @@ test-slow: $(STAMP)-run $(STAMP)-test ## the tests that need minutes, kill -9 or
 test-browser: $(STAMP)-run $(STAMP)-test $(STAMP)-browser ## the tests that drive Chromium ($CHROMIUM, else /usr/bin/chromium)
 	@$(PY) -m pytest -m browser -n 0 $(ARGS)
 
-.PHONY: test-client-typescript
+.PHONY: example-express test-client-typescript test-example-express
 test-client-typescript: $(STAMP)-run ## the TypeScript client, installed from its tarball, against the real service (needs Node and npm)
 	@clients/typescript/test/installed.sh
+
+example-express: $(EXPRESS) ## run the Express example against the sandbox: make example-express TAPCODE_KEY=tc_test_... (needs Node and npm)
+	@exec node examples/express/server.js
+
+test-example-express: $(STAMP)-run $(STAMP)-test $(STAMP)-browser $(EXPRESS) ## log in to the Express example in Chromium (needs Node and npm)
+	@node --test --test-reporter=spec examples/express/site.test.js
+	@$(PY) -m pytest -m browser -n 0 examples/express $(ARGS)
 
 torture: $(STAMP)-run $(STAMP)-test ## kill -9 under load, ROUNDS=200 times
 	@$(PY) -m tests.torture --rounds $(ROUNDS) $(ARGS)
@@ -117,6 +128,14 @@ $(STAMP)-run $(STAMP)-test $(STAMP)-lint $(STAMP)-browser $(STAMP)-bench: $(STAM
 	@echo "Installing requirements/$*.txt"
 	@$(HASHED) -r requirements/$*.txt
 	@touch $@
+
+$(TYPESCRIPT_CLIENT): $(wildcard clients/typescript/src/*.ts clients/typescript/*.json)
+	@echo "Building clients/typescript"
+	@cd clients/typescript && $(NPM_CI) && rm -rf dist && npm run --silent build
+
+$(EXPRESS): examples/express/package-lock.json $(TYPESCRIPT_CLIENT)
+	@echo "Installing examples/express"
+	@cd examples/express && $(NPM_CI) && touch node_modules/.package-lock.json
 
 $(STAMP)-uv: $(STAMP)-venv
 	@echo "Installing uv, which makes the locks"

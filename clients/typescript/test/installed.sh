@@ -8,7 +8,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 cd "$client"
-npm ci --no-audit --no-fund --silent
+npm ci --ignore-scripts --no-audit --no-fund --silent
 rm -rf dist
 npm pack --silent --pack-destination "$folder"
 
