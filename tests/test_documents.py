@@ -20,7 +20,9 @@ from otp.lifecycle import DELIVERY_STEPS, REQUEST_STEPS
 from tests.markdown import Block, anchor, sections
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted(
+    path for folder in (".", "docs", "clients/*", "examples/*") for path in ROOT.glob(f"{folder}/*.md")
+)
 
 
 def test_the_openapi_document_is_valid() -> None:
@@ -97,7 +99,7 @@ def test_the_state_tables_of_the_architecture_are_those_of_the_program() -> None
     assert {pair for pair in told if set(pair) <= known} == requests | deliveries
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
+@pytest.mark.parametrize("path", DOCUMENTS, ids=[str(path.relative_to(ROOT)) for path in DOCUMENTS])
 def test_links_between_documents_lead_somewhere(path: Path) -> None:
     """Files that are named are there."""
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text(encoding="utf-8")):

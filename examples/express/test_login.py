@@ -260,6 +260,22 @@ def test_another_browser_that_knows_the_request_cannot_finish_the_login(
     page.get_by_text("You are signed in").wait_for()
 
 
+def test_a_code_for_another_browsers_request_does_not_sign_in_here(
+    visitor: Callable[..., Page], phones: dict[str, Phone]
+):
+    """The same person agreed to both requests: the newer code is good in the browser that asked for it, and only there."""
+    page, other = visitor(), visitor()
+    older = agree(page, phones["telegram"])
+    phones["telegram"].say(ask(other))
+    says(other, "The code is in Telegram")
+    newer = phones["telegram"].code()
+    assert newer != older
+    enter(page, newer)
+    says(page, "does not work any more")
+    enter(other, newer)
+    other.get_by_text("You are signed in").wait_for()
+
+
 def test_a_form_of_another_site_does_nothing(visitor: Callable[..., Page], phones: dict[str, Phone]):
     """Without the session's token a POST is refused, the code stays good."""
     page = visitor()
