@@ -7,8 +7,11 @@ FOLDER ?= $(if $(TMPDIR),$(TMPDIR),/tmp)
 
 PY := .venv/bin/python
 STAMP := .venv/.stamp
-PIP := $(PY) -m pip --disable-pip-version-check --no-input install -qq
-HASHED := $(PIP) --require-hashes --only-binary :all:
+INSTALL := pip --disable-pip-version-check --no-input install -qq
+ONLY_HASHED := --require-hashes --only-binary :all:
+PIP := $(PY) -m $(INSTALL)
+HASHED := $(PIP) $(ONLY_HASHED)
+CLIENT := $(CURDIR)/.venv/client-python/bin/python
 # A lock names no registry and no machine: only versions and hashes.
 COMPILE := $(PY) -m uv pip compile -q --universal -p 3.11 --only-binary :all: --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --no-strip-extras
@@ -19,7 +22,7 @@ EXPRESS := examples/express/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-slow test-browser torture bench lint fmt docs lock clean remake
+.PHONY: help run test test-slow test-browser test-clients test-client-python torture bench lint fmt docs lock clean remake
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-28s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +64,19 @@ test-example-express: $(STAMP)-run $(STAMP)-test $(STAMP)-browser $(EXPRESS) ## 
 	@node --test --test-reporter=spec examples/express/site.test.js
 	@$(PY) -m pytest -m browser -n 0 examples/express $(ARGS)
 
+test-clients: test-client-python test-client-typescript ## the client libraries, built, installed and run against the service
+
+# The wheel comes from the sdist, and is tried where nothing else of it lies around.
+test-client-python: $(STAMP)-run
+	@rm -rf .venv/client-python clients/python/dist
+	@$(PY) -m venv .venv/client-python
+	@$(CLIENT) -m $(INSTALL) $(ONLY_HASHED) -r requirements/client-python.txt
+	@$(CLIENT) -m build --no-isolation clients/python >/dev/null
+	@$(CLIENT) -m $(INSTALL) --no-deps clients/python/dist/*.whl
+	@$(CLIENT) -m pip check
+	@cd clients/python && $(CLIENT) -m mypy
+	@cd clients/python && TAPCODE_PYTHON=$(CURDIR)/$(PY) TAPCODE_MAIN=$(CURDIR)/main.py $(CLIENT) -m pytest $(ARGS)
+
 torture: $(STAMP)-run $(STAMP)-test ## kill -9 under load, ROUNDS=200 times
 	@$(PY) -m tests.torture --rounds $(ROUNDS) $(ARGS)
 
@@ -94,6 +110,7 @@ lock: $(STAMP)-uv ## make requirements/*.txt again from pyproject.toml (ARGS=--u
 	$(COMPILE) $(ARGS) --group lint -c requirements/run.txt -c requirements/test.txt -o requirements/lint.txt
 	$(COMPILE) $(ARGS) --group browser -c requirements/run.txt -c requirements/test.txt -c requirements/lint.txt -o requirements/browser.txt
 	$(COMPILE) $(ARGS) --group bench -c requirements/run.txt -c requirements/test.txt -c requirements/lint.txt -c requirements/browser.txt -o requirements/bench.txt
+	$(COMPILE) $(ARGS) clients/python/pyproject.toml --group clients/python/pyproject.toml:test -c requirements/test.txt -c requirements/lint.txt -o requirements/client-python.txt
 
 clean: ## remove .venv and all caches; data/ and .env stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
