@@ -11,7 +11,8 @@ INSTALL := pip --disable-pip-version-check --no-input install -qq
 ONLY_HASHED := --require-hashes --only-binary :all:
 PIP := $(PY) -m $(INSTALL)
 HASHED := $(PIP) $(ONLY_HASHED)
-CLIENT := $(CURDIR)/.venv/client-python/bin/python
+CLIENT := $(CURDIR)/.venv/client-python
+ASK_KEY = test -n "$(KEY)" || { echo 'Say the key that "make run" printed in another terminal: make $@ KEY=tc_test_...' >&2; exit 1; }
 # A lock names no registry and no machine: only versions and hashes.
 COMPILE := $(PY) -m uv pip compile -q --universal -p 3.11 --only-binary :all: --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --no-strip-extras
@@ -22,7 +23,7 @@ EXPRESS := examples/express/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-slow test-browser test-clients test-client-python torture bench lint fmt docs lock clean remake
+.PHONY: help run test test-slow test-browser test-clients test-client-python test-examples test-examples-python example-fastapi example-django torture bench lint fmt docs lock clean remake
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-28s %s\n", $$1, $$2 }' Makefile
@@ -66,16 +67,31 @@ test-example-express: $(STAMP)-run $(STAMP)-test $(STAMP)-browser $(EXPRESS) ## 
 
 test-clients: test-client-python test-client-typescript ## the client libraries, built, installed and run against the service
 
-# The wheel comes from the sdist, and is tried where nothing else of it lies around.
-test-client-python: $(STAMP)-run
-	@rm -rf .venv/client-python clients/python/dist
-	@$(PY) -m venv .venv/client-python
-	@$(CLIENT) -m $(INSTALL) $(ONLY_HASHED) -r requirements/client-python.txt
-	@$(CLIENT) -m build --no-isolation clients/python >/dev/null
-	@$(CLIENT) -m $(INSTALL) --no-deps clients/python/dist/*.whl
-	@$(CLIENT) -m pip check
-	@cd clients/python && $(CLIENT) -m mypy
-	@cd clients/python && TAPCODE_PYTHON=$(CURDIR)/$(PY) TAPCODE_MAIN=$(CURDIR)/main.py $(CLIENT) -m pytest $(ARGS)
+# In an environment made anew, with nothing of the package but the wheel.
+test-client-python: $(STAMP)-run $(STAMP)-wheel
+	@rm -rf $(CLIENT)
+	@$(PY) -m venv $(CLIENT)
+	@$(CLIENT)/bin/python -m $(INSTALL) $(ONLY_HASHED) -r requirements/client-python.txt
+	@$(CLIENT)/bin/python -m $(INSTALL) --no-deps clients/python/dist/*.whl
+	@$(CLIENT)/bin/python -m pip check
+	@cd clients/python && $(CLIENT)/bin/python -m mypy
+	@cd clients/python && TAPCODE_PYTHON=$(CURDIR)/$(PY) TAPCODE_MAIN=$(CURDIR)/main.py $(CLIENT)/bin/python -m pytest $(ARGS)
+
+test-examples: test-examples-python ## the example sites, signed in to in Chromium through the sandbox's phones
+
+test-examples-python: $(STAMP)-run $(STAMP)-test $(STAMP)-browser $(STAMP)-lint $(STAMP)-fastapi $(STAMP)-django
+	@cd examples/fastapi && $(CURDIR)/$(PY) -m mypy --config-file $(CURDIR)/examples/mypy.ini --python-executable $(CURDIR)/.venv/example-fastapi/bin/python .
+	@cd examples/django && $(CURDIR)/$(PY) -m mypy --config-file $(CURDIR)/examples/mypy.ini --python-executable $(CURDIR)/.venv/example-django/bin/python .
+	@$(PY) -m pytest examples/tests -m browser -n 0 $(ARGS)
+
+example-fastapi: $(STAMP)-fastapi ## the FastAPI site on http://localhost:8001 (KEY=tc_test_..., from `make run`)
+	@$(ASK_KEY)
+	@TAPCODE_API_KEY="$(KEY)" .venv/example-fastapi/bin/python -m uvicorn --app-dir examples/fastapi --host localhost --port 8001 --timeout-graceful-shutdown 1 app:app
+
+example-django: $(STAMP)-django ## the Django site on http://localhost:8002 (KEY=tc_test_..., from `make run`)
+	@$(ASK_KEY)
+	@cd examples/django && $(CURDIR)/.venv/example-django/bin/python manage.py migrate --verbosity 0
+	@cd examples/django && TAPCODE_API_KEY="$(KEY)" $(CURDIR)/.venv/example-django/bin/python manage.py runserver --noreload localhost:8002
 
 torture: $(STAMP)-run $(STAMP)-test ## kill -9 under load, ROUNDS=200 times
 	@$(PY) -m tests.torture --rounds $(ROUNDS) $(ARGS)
@@ -110,7 +126,10 @@ lock: $(STAMP)-uv ## make requirements/*.txt again from pyproject.toml (ARGS=--u
 	$(COMPILE) $(ARGS) --group lint -c requirements/run.txt -c requirements/test.txt -o requirements/lint.txt
 	$(COMPILE) $(ARGS) --group browser -c requirements/run.txt -c requirements/test.txt -c requirements/lint.txt -o requirements/browser.txt
 	$(COMPILE) $(ARGS) --group bench -c requirements/run.txt -c requirements/test.txt -c requirements/lint.txt -c requirements/browser.txt -o requirements/bench.txt
+	$(COMPILE) $(ARGS) --group build -c requirements/run.txt -c requirements/test.txt -c requirements/lint.txt -o requirements/build.txt
 	$(COMPILE) $(ARGS) clients/python/pyproject.toml --group clients/python/pyproject.toml:test -c requirements/test.txt -c requirements/lint.txt -o requirements/client-python.txt
+	$(COMPILE) $(ARGS) examples/fastapi/requirements.in -c requirements/client-python.txt -o examples/fastapi/requirements.txt
+	$(COMPILE) $(ARGS) examples/django/requirements.in -c requirements/client-python.txt -o examples/django/requirements.txt
 
 clean: ## remove .venv and all caches; data/ and .env stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
@@ -142,6 +161,7 @@ $(STAMP)-reference: requirements/reference.txt $(STAMP)-venv
 	@touch $@
 
 $(STAMP)-run $(STAMP)-test $(STAMP)-lint $(STAMP)-browser $(STAMP)-bench: $(STAMP)-%: requirements/%.txt $(STAMP)-venv
+$(STAMP)-run $(STAMP)-test $(STAMP)-lint $(STAMP)-browser $(STAMP)-bench $(STAMP)-build: $(STAMP)-%: requirements/%.txt $(STAMP)-venv
 	@echo "Installing requirements/$*.txt"
 	@$(HASHED) -r requirements/$*.txt
 	@touch $@
@@ -153,6 +173,20 @@ $(TYPESCRIPT_CLIENT): $(wildcard clients/typescript/src/*.ts clients/typescript/
 $(EXPRESS): examples/express/package-lock.json $(TYPESCRIPT_CLIENT)
 	@echo "Installing examples/express"
 	@cd examples/express && $(NPM_CI) && touch node_modules/.package-lock.json
+# The wheel comes from the sdist.
+$(STAMP)-wheel: $(STAMP)-build $(wildcard clients/python/*.* clients/python/src/tapcode_client/*)
+	@echo "Building clients/python"
+	@rm -rf clients/python/dist
+	@$(PY) -m build --no-isolation clients/python >/dev/null
+	@touch $@
+
+$(STAMP)-fastapi $(STAMP)-django: $(STAMP)-%: examples/%/requirements.txt $(STAMP)-wheel
+	@echo "Installing examples/$*/requirements.txt and the client"
+	@rm -rf .venv/example-$*
+	@$(PY) -m venv .venv/example-$*
+	@.venv/example-$*/bin/python -m $(INSTALL) $(ONLY_HASHED) -r examples/$*/requirements.txt
+	@.venv/example-$*/bin/python -m $(INSTALL) --no-deps clients/python/dist/*.whl
+	@touch $@
 
 $(STAMP)-uv: $(STAMP)-venv
 	@echo "Installing uv, which makes the locks"

@@ -1,0 +1,9 @@
+"""The app that signs people in."""
+
+from django.apps import AppConfig
+
+
+class Accounts(AppConfig):
+    """Its configuration."""
+
+    name = "accounts"

@@ -1,0 +1,219 @@
+"""A site whose people sign in with a code from Telegram or MAX: FastAPI and tapcode-client.
+
+The browser talks to this site alone; the site talks to tapcode. README.md says why each thing is done.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+from fastapi.templating import Jinja2Templates
+from pydantic import BaseModel, Field
+from sessions import COOKIE, SECONDS, Session, Sessions
+from tapcode_client import AsyncTapcode, Context, RequestNotFound, TapcodeError, Verification
+
+PAGE = Path(__file__).parent.parent / "page"
+WAIT_SECONDS = 20
+"""One answer to the waiting page; below the usual 30 to 60 of proxies."""
+FOR_PEOPLE = frozenset({404, 409, 429, 502, 503})
+"""Errors of tapcode that the page has a sentence for. The others (a wrong key, a bug) are ours."""
+
+accounts: dict[str, str] = {}
+"""The site's accounts: subscriber_id -> name. A real site has a table, with subscriber_id unique."""
+sessions = Sessions()
+templates = Jinja2Templates(PAGE)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """One client for the life of the site. It gives up before a person does."""
+    url = os.environ.get("TAPCODE_URL", "http://localhost:8080")
+    async with AsyncTapcode(os.environ["TAPCODE_API_KEY"], url, deadline=25) as app.state.tapcode:
+        yield
+
+
+app = FastAPI(lifespan=lifespan, openapi_url=None)
+app.mount("/static", StaticFiles(directory=PAGE))
+
+
+def tapcode_of(request: Request) -> AsyncTapcode:
+    """The client."""
+    client: AsyncTapcode = request.app.state.tapcode
+    return client
+
+
+def guarded(request: Request) -> Session:
+    """The session of a call that changes something: the call must hold the token that our page got (CSRF)."""
+    session = sessions.find(request.cookies.get(COOKIE))
+    token = request.headers.get("X-CSRFToken", "")
+    if session is None or not secrets.compare_digest(session.csrf_token.encode(), token.encode()):
+        raise HTTPException(403)
+    return session
+
+
+def reading(request: Request) -> Session:
+    """The session of a call that changes nothing. An empty one, kept nowhere, for whoever has none."""
+    return sessions.find(request.cookies.get(COOKIE)) or Session()
+
+
+Client = Annotated[AsyncTapcode, Depends(tapcode_of)]
+Guarded = Annotated[Session, Depends(guarded)]
+Reading = Annotated[Session, Depends(reading)]
+
+
+class Entered(BaseModel):
+    """What the person typed, as they typed it: tapcode itself ignores spaces and dashes."""
+
+    code: str = Field(min_length=1, max_length=64)
+
+
+@app.get("/")
+async def page(request: Request) -> Response:
+    """The page; whoever has no session gets one."""
+    name = request.cookies.get(COOKIE)
+    session = sessions.find(name)
+    if session is None:
+        name, session = sessions.begin()
+    user = accounts.get(session.subscriber_id or "", "")
+    told = {"lang": language(request), "csrf_token": session.csrf_token, "user": user}
+    return with_cookie(request, templates.TemplateResponse(request, "login.html", told), str(name))
+
+
+@app.post("/login/start")
+async def start(session: Guarded, tapcode: Client) -> dict[str, Any]:
+    """Ask for a code, for this browser. What it asked for before is over, so that only one link works."""
+    if session.request_id is not None:
+        with suppress(TapcodeError):
+            await tapcode.cancel(session.request_id)
+    made = await tapcode.request(context=Context(action="Sign in"))
+    session.request_id = made.request_id
+    session.shown = {
+        "telegram_link": made.telegram_link,
+        "max_link": made.max_link,
+        "pairing_code": made.pairing_code,
+        "chat_text": made.chat_text,
+    }
+    return session.shown
+
+
+@app.get("/login/current")
+async def current(session: Reading) -> dict[str, Any]:
+    """What this browser is waiting for, if anything."""
+    return session.shown
+
+
+@app.get("/login/status")
+async def status(session: Reading, tapcode: Client) -> Any:
+    """Wait for the change on behalf of the page. Not a word of who it was: that says `verify` alone."""
+    if session.request_id is None:
+        return not_asked()
+    try:
+        told = await tapcode.wait_until_sent(session.request_id, timeout=WAIT_SECONDS)
+    except RequestNotFound:
+        return not_asked()
+    return {"status": told.status}
+
+
+@app.post("/login/verify")
+async def verify(entered: Entered, request: Request, session: Guarded, tapcode: Client) -> Any:
+    """Judge the code of the request that this browser made; only then it is known who is there."""
+    if session.request_id is None:
+        return not_asked()
+    told = await tapcode.status(session.request_id)
+    if told.subscriber_id is None:
+        return not_asked()
+    result = await tapcode.verify(
+        entered.code, subscriber_id=told.subscriber_id, request_id=session.request_id
+    )
+    if not result.verified:
+        return outcome(result)
+    accounts.setdefault(told.subscriber_id, f"{told.channel}-{told.subscriber_id[:8]}")
+    sessions.end(request.cookies.get(COOKIE))  # whoever knew the name of the old session has nothing
+    name, _ = sessions.begin(told.subscriber_id)
+    return with_cookie(request, JSONResponse({"verified": True}), name)
+
+
+@app.post("/payment/start")
+async def payment_start(session: Guarded, tapcode: Client) -> Any:
+    """For somebody known: a code straight into the chat, for this purpose alone."""
+    if session.subscriber_id is None:
+        return not_asked()
+    await tapcode.send(
+        session.subscriber_id, purpose="payment", context=Context(action="Payment", amount="100 ₽")
+    )
+    return {"sent": True}
+
+
+@app.post("/payment/verify")
+async def payment_verify(entered: Entered, session: Guarded, tapcode: Client) -> Any:
+    """The subscriber comes from the session, never from the browser."""
+    if session.subscriber_id is None:
+        return not_asked()
+    return outcome(await tapcode.verify(entered.code, subscriber_id=session.subscriber_id, purpose="payment"))
+
+
+@app.post("/logout")
+async def logout(request: Request, _: Guarded) -> Response:
+    """End the session here, not only in the browser."""
+    sessions.end(request.cookies.get(COOKIE))
+    response = JSONResponse({})
+    response.delete_cookie(COOKIE)
+    return response
+
+
+@app.exception_handler(TapcodeError)
+async def not_now(_: Request, error: Exception) -> Response:
+    """The machine code, for which the page has a sentence."""
+    if not isinstance(error, TapcodeError):
+        raise error
+    if error.status in FOR_PEOPLE:
+        return JSONResponse({"error": error.code, "retry_after": error.retry_after}, error.status)
+    return JSONResponse({"error": "unavailable", "retry_after": error.retry_after}, 502)
+
+
+@app.middleware("http")
+async def headers(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+    """No frames, no scripts from elsewhere; nothing with a code or a token is kept by a cache."""
+    response = await go_on(request)
+    response.headers["Content-Security-Policy"] = (
+        "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    if not request.url.path.startswith("/static/"):
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def outcome(result: Verification) -> dict[str, Any]:
+    """For the page."""
+    if result.verified:
+        return {"verified": True}
+    return {"verified": False, "reason": result.reason, "attempts_left": result.attempts_left}
+
+
+def not_asked() -> Response:
+    """This browser has no code to wait for."""
+    return JSONResponse({"error": "not_asked"}, 409)
+
+
+def language(request: Request) -> str:
+    """Russian for those whose browser names it before English."""
+    told = request.headers.get("Accept-Language", "").lower()
+    russian, english = told.find("ru"), told.find("en")
+    return "ru" if russian >= 0 and (english < 0 or russian < english) else "en"
+
+
+def with_cookie(request: Request, response: Response, name: str) -> Response:
+    """The session's name: out of reach of scripts and of other sites' calls, and over https only where the site is."""
+    secure = request.url.scheme == "https"
+    response.set_cookie(COOKIE, name, max_age=SECONDS, httponly=True, samesite="lax", secure=secure)
+    return response

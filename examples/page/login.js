@@ -1,0 +1,255 @@
+// The page of the examples: it talks to its own site alone, which holds the API key. What it knows lies in the site's session.
+"use strict";
+
+const TEXTS = {
+  en: {
+    intro: "Sign in with a code that our bot sends you in Telegram or MAX.",
+    getCode: "Get a code",
+    open: "Open the bot and press “Get the code” there.",
+    silent: "The bot stays silent, or the messenger is on another device? Send the bot this:",
+    orThis: "or this, which does the same:",
+    copy: "Copy",
+    copied: "Copied",
+    code: "Code from the messenger",
+    confirm: "Confirm",
+    again: "Begin again",
+    sendAgain: "Send again",
+    signedIn: "You are signed in as",
+    pay: "Pay 100 ₽ with a code",
+    paid: "Confirmed: the payment of 100 ₽.",
+    signOut: "Sign out",
+    waiting: "Waiting for you in the messenger…",
+    slow: "Nothing yet after a minute. Send the bot the text above, or begin again. If you have a code already and this page does not ask for it, press “Send again” in the chat.",
+    sent: "The code is in your messenger. Enter it here and nowhere else.",
+    cancelled: "It was cancelled in the chat. If that was not you, somebody else had your link: begin again, and show it to nobody.",
+    expired: "The link was good for 15 minutes, and they are over. Begin again.",
+    wrong_code: (n) => (n ? `This is not the code. Attempts left: ${n}.` : "This is not the code, and there are no attempts left. Get a new one."),
+    malformed_code: "That is not a whole code. Look again: it did not cost an attempt.",
+    no_active_code: "This code does not work any more: it was used, replaced, or its time is over. Get a new one.",
+    locked: "Too many wrong codes in a row. Begin again and open the link: the bot will offer to unlock.",
+    delivery_unknown: "The messenger did not say whether it took the message, so the code may have arrived. Enter it if it did, or send again.",
+    delivery_failed: "The messenger refused the message. A code that you got before is still good.",
+    send_in_progress: (s) => `A code is on its way to you already. Wait ${seconds(s)}, then try again.`,
+    rate_limited: (s) => `Too many codes or attempts for now. Try again in ${seconds(s)}.`,
+    subscriber_not_found: "The bot can't write to you: you left or blocked it. Sign out, and sign in by its link.",
+    subscriber_locked: "Too many wrong codes in a row. Sign out, and sign in by the link: the bot will offer to unlock.",
+    messenger_unavailable: (s) => `The messenger can't be reached, and nothing was sent. Try again in ${seconds(s)}.`,
+    not_asked: "This browser has no code to wait for, or it was too long ago. Begin here, in the browser where you want to sign in.",
+    not_checked: "We could not check the code and do not know whether it counts as used. Try it once more, or get a new one.",
+    too_old: "This page is too old. Reload it.",
+    unavailable: "Codes can't be sent right now, and that is our fault. Try again in a minute.",
+    offline: "No connection to the site. Trying again…",
+    unit: ["s", "min"],
+  },
+  ru: {
+    intro: "Войдите по коду, который наш бот пришлёт вам в Telegram или MAX.",
+    getCode: "Получить код",
+    open: "Откройте бота и нажмите в нём «Получить код».",
+    silent: "Бот молчит или мессенджер на другом устройстве? Отправьте боту это:",
+    orThis: "или это, результат тот же:",
+    copy: "Скопировать",
+    copied: "Скопировано",
+    code: "Код из мессенджера",
+    confirm: "Подтвердить",
+    again: "Начать заново",
+    sendAgain: "Отправить ещё раз",
+    signedIn: "Вы вошли как",
+    pay: "Оплатить 100 ₽ по коду",
+    paid: "Оплата 100 ₽ подтверждена.",
+    signOut: "Выйти",
+    waiting: "Ждём вас в мессенджере…",
+    slow: "Прошла минута, но ничего не пришло. Отправьте боту текст, который показан выше, или начните заново. Если код у вас уже есть, а страница его не просит, нажмите в чате «Отправить ещё раз».",
+    sent: "Код у вас в мессенджере. Введите его здесь и больше нигде.",
+    cancelled: "Запрос отменён в чате. Если это были не вы, ваша ссылка попала к кому-то ещё: начните заново и никому её не показывайте.",
+    expired: "Ссылка действовала 15 минут, и они прошли. Начните заново.",
+    wrong_code: (n) => (n ? `Код не тот. Осталось попыток: ${n}.` : "Код не тот, и попыток больше нет. Получите новый."),
+    malformed_code: "Это не весь код. Посмотрите ещё раз: попытка не потрачена.",
+    no_active_code: "Этот код больше не действует: он использован, заменён или истёк. Получите новый.",
+    locked: "Слишком много неверных кодов подряд. Начните заново и откройте ссылку: бот предложит снять блокировку.",
+    delivery_unknown: "Мессенджер не ответил, принял ли он сообщение, поэтому код мог дойти. Введите его, если он пришёл, или отправьте ещё раз.",
+    delivery_failed: "Мессенджер не принял сообщение. Код, полученный раньше, ещё действует.",
+    send_in_progress: (s) => `Код уже отправляется. Подождите ${seconds(s)} и попробуйте ещё раз.`,
+    rate_limited: (s) => `Слишком много кодов или попыток. Попробуйте через ${seconds(s)}.`,
+    subscriber_not_found: "Бот не может вам написать: вы отписались или заблокировали его. Выйдите и войдите по ссылке на бота.",
+    subscriber_locked: "Слишком много неверных кодов подряд. Выйдите и войдите по ссылке: бот предложит снять блокировку.",
+    messenger_unavailable: (s) => `Мессенджер недоступен, ничего не отправлено. Попробуйте через ${seconds(s)}.`,
+    not_asked: "Этот браузер не ждёт кода, или прошло слишком много времени. Начните здесь, в том браузере, в котором хотите войти.",
+    not_checked: "Не удалось проверить код, и неизвестно, считается ли он использованным. Введите его ещё раз или получите новый.",
+    too_old: "Страница устарела. Обновите её.",
+    unavailable: "Сейчас не получается отправлять коды, и это наша вина. Попробуйте через минуту.",
+    offline: "Нет связи с сайтом. Пробуем ещё раз…",
+    unit: ["с", "мин"],
+  },
+};
+const texts = TEXTS[document.documentElement.lang] || TEXTS.en;
+const SLOW_MS = 60_000;
+const byId = (id) => document.getElementById(id);
+
+function seconds(count) {
+  const [second, minute] = texts.unit;
+  return (count || 1) < 100 ? `${count || 1} ${second}` : `${Math.ceil(count / 60)} ${minute}`;
+}
+
+/** What the site answers; `{error: "offline"}` when it does not. */
+async function call(method, path, body) {
+  const headers = { Accept: "application/json" };
+  if (method !== "GET") {
+    headers["X-CSRFToken"] = document.querySelector("meta[name=csrf-token]").content; // another site can't know it
+    headers["Content-Type"] = "application/json";
+  }
+  try {
+    const answer = await fetch(path, { method, headers, body: method === "GET" ? undefined : JSON.stringify(body || {}) });
+    if (answer.status === 403) return { error: "too_old" };
+    return await answer.json();
+  } catch {
+    return { error: "offline" };
+  }
+}
+
+function say(name, { ill = false, number } = {}) {
+  const text = texts[name] || texts.unavailable;
+  byId("message").textContent = typeof text === "function" ? text(number) : text;
+  byId("message").classList.toggle("ill", ill);
+}
+
+function sayError(answer) {
+  say(answer.error, { ill: true, number: answer.retry_after });
+}
+
+function offer(name, act) {
+  byId("again").hidden = !name;
+  byId("again").textContent = name ? texts[name] : "";
+  byId("again").onclick = act;
+}
+
+function askForCode() {
+  byId("enter").hidden = false;
+  byId("code").value = "";
+  byId("code").focus();
+}
+
+// ---- signing in
+
+let round = 0; // what an earlier round hears does not matter any more
+
+async function begin() {
+  byId("get-code").disabled = true;
+  const shown = await call("POST", "/login/start");
+  byId("get-code").disabled = false;
+  if (shown.error) return sayError(shown);
+  show(shown);
+}
+
+function show(shown) {
+  byId("get-code").hidden = true;
+  byId("ways").hidden = false;
+  byId("enter").hidden = true;
+  for (const channel of ["telegram", "max"]) {
+    const link = shown[`${channel}_link`]; // null: this messenger is off
+    byId(channel).hidden = !link;
+    if (!link) continue;
+    byId(channel).href = link;
+    byId(channel).querySelector("small").textContent = "@" + new URL(link).pathname.slice(1); // to be found on another device
+  }
+  byId("pairing").textContent = shown.pairing_code;
+  byId("chat-text").textContent = shown.chat_text;
+  say("waiting");
+  offer("again", begin);
+  wait(++round);
+}
+
+/** Asks the site, which waits for tapcode's answer, again and again until it is not pending. */
+async function wait(mine) {
+  const slow = setTimeout(() => mine === round && say("slow"), SLOW_MS);
+  let answer;
+  for (;;) {
+    answer = await call("GET", "/login/status");
+    if (mine !== round) return;
+    const passes = answer.error && answer.error !== "not_asked";
+    if (!passes && answer.status !== "pending") break;
+    if (passes) {
+      sayError(answer);
+      await new Promise((done) => setTimeout(done, 1000 * Math.min(answer.retry_after || 2, 30)));
+      if (mine !== round) return;
+      say("waiting");
+    }
+  }
+  clearTimeout(slow);
+  byId("ways").hidden = true;
+  if (answer.error) return ended(answer.error);
+  if (answer.status !== "sent") return ended(answer.status);
+  say("sent");
+  askForCode();
+}
+
+function ended(why) {
+  say(why, { ill: true });
+  byId("enter").hidden = true;
+  offer("again", begin);
+}
+
+// ---- signed in: a payment is confirmed by a code that goes straight into the chat
+
+async function pay() {
+  byId("pay").disabled = true;
+  const answer = await call("POST", "/payment/start");
+  byId("pay").disabled = false;
+  if (answer.error) sayError(answer);
+  else say("sent");
+  if (!answer.error || answer.error === "delivery_unknown") { // it may have arrived
+    askForCode();
+    offer("sendAgain", pay);
+  }
+}
+
+async function signOut() {
+  await call("POST", "/logout");
+  location.reload();
+}
+
+// ---- the code
+
+async function enter(event) {
+  event.preventDefault();
+  const path = byId("inside") ? "/payment/verify" : "/login/verify";
+  const answer = await call("POST", path, { code: byId("code").value });
+  if (answer.verified) return path === "/login/verify" ? location.reload() : confirmed();
+  if (answer.error === "not_asked") return ended("not_asked");
+  if (answer.error === "rate_limited" || answer.error === "too_old") return sayError(answer);
+  if (answer.error) return say("not_checked", { ill: true });
+  say(answer.reason, { ill: true, number: answer.attempts_left });
+  byId("code").select();
+}
+
+function confirmed() {
+  byId("enter").hidden = true;
+  say("paid");
+  offer(null);
+}
+
+async function copy(event) {
+  const source = byId(event.target.dataset.copy);
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    event.target.textContent = texts.copied;
+    setTimeout(() => (event.target.textContent = texts.copy), 2000);
+  } catch {
+    getSelection().selectAllChildren(source); // without a clipboard the person copies what is marked
+  }
+}
+
+async function start() {
+  for (const element of document.querySelectorAll("[data-text]")) element.textContent = texts[element.dataset.text];
+  for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", copy);
+  byId("enter").addEventListener("submit", enter);
+  if (byId("inside")) {
+    byId("pay").addEventListener("click", pay);
+    byId("sign-out").addEventListener("click", signOut);
+    return;
+  }
+  byId("get-code").addEventListener("click", begin);
+  const shown = await call("GET", "/login/current"); // phones throw pages away while the messenger is in front
+  if (shown.pairing_code) show(shown);
+}
+
+start();
