@@ -21,7 +21,9 @@ from tests.markdown import Block, anchor, sections
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(
-    path for folder in (".", "docs", "clients/*", "examples/*") for path in ROOT.glob(f"{folder}/*.md")
+    path
+    for folder in (".", "docs", "clients/*", "examples", "examples/*")
+    for path in ROOT.glob(f"{folder}/*.md")
 )
 
 

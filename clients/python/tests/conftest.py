@@ -47,6 +47,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         "MAX_BOT_TOKEN": "a-token-of-the-tests",
         "MAX_API_URL": "http://127.0.0.1:9",
         "MAX_BOT_USERNAME": "id1_bot",
+        "EVENTS_ALLOW_PRIVATE": "true",
     }
     log = folder / "log"
     with log.open("wb") as output:

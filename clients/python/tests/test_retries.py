@@ -197,6 +197,20 @@ def test_waiting_says_what_lasted(kind: Any) -> None:
     assert service.now - 1000 <= 30
 
 
+def test_waiting_says_what_it_knows_when_the_service_went_away(kind: Any) -> None:
+    client, service = told(kind, [status("pending"), *[httpx.ConnectError("no")] * 100])
+    assert client.wait_until_sent(REQUEST, timeout=30).status == "pending"
+    assert service.now - 1000 <= 30
+
+
+def test_the_last_read_gets_its_answer(kind: Any) -> None:
+    """However little time is left, the service has ten seconds beyond its wait."""
+    client, service = told(kind, [status("pending"), status("pending")])
+    service.takes = 26
+    client.wait_until_sent(REQUEST, timeout=30)
+    assert [one.extensions["timeout"]["read"] for one in service.asked] == [35, pytest.approx(14)]
+
+
 def test_waiting_for_no_time_reads_once(kind: Any) -> None:
     client, service = told(kind, [status("pending")])
     assert client.wait_until_sent(REQUEST, timeout=0).status == "pending"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.server
 import importlib.resources
 import inspect
+import queue
 import re
 import threading
 import time
@@ -20,7 +22,9 @@ from tapcode_client import (
     DeliveryUnknown,
     EventNotFound,
     IdempotencyMismatch,
+    InvalidEvent,
     MessengerUnavailable,
+    OtpVerified,
     RateLimited,
     RequestNotFound,
     RequestNotPending,
@@ -31,6 +35,7 @@ from tapcode_client import (
     ValidationFailed,
     WebhookNotFound,
     testing,
+    verify_event,
 )
 from tapcode_client.errors import BY_CODE
 
@@ -246,6 +251,44 @@ def test_webhooks_and_events(client: Caller) -> None:
         client.delete_webhook(made.id)
     with pytest.raises(EventNotFound):
         client.redeliver_event("evt_unknown")
+
+
+class Endpoint(http.server.BaseHTTPRequestHandler):
+    """The site's own address for events: it keeps what comes."""
+
+    came: queue.Queue[tuple[bytes, dict[str, str]]] = queue.Queue()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.came.put((body, dict(self.headers.items())))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Not to the terminal."""
+
+
+def test_an_event_of_the_service_is_believed(client: Caller) -> None:
+    """With the secret of the webhook, after a rotation with the new one too, and with no other."""
+    with http.server.HTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        made = client.create_webhook(f"http://127.0.0.1:{server.server_port}/", events=["otp.verified"])
+        rotated = client.rotate_webhook_secret(made.id)
+        try:
+            client.send(testing.DELIVERED)
+            client.verify(testing.played_code(), subscriber_id=testing.DELIVERED)
+            body, headers = Endpoint.came.get(timeout=20)
+        finally:
+            client.delete_webhook(made.id)
+            server.shutdown()
+            thread.join()
+    for secret in (made.secret, rotated.secret):
+        event = verify_event(body, headers, secret)
+        assert isinstance(event, OtpVerified)
+        assert (event.subscriber_id, event.test) == (testing.DELIVERED, True)
+    with pytest.raises(InvalidEvent):
+        verify_event(body, headers, "whsec_" + "A" * 43 + "=")
 
 
 def test_errors_say_what_is_wrong(client: Caller, kind: Any, service: Service) -> None:

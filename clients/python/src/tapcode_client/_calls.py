@@ -84,7 +84,7 @@ class Wait:
             try:
                 last = yield from self._read(rules, wait, until)
             except (ConnectionFailed, RateLimited, Unavailable, UnreadableAnswer):
-                if last is None or rules.clock() < until:
+                if last is None:
                     raise
                 return last
             now = rules.clock()
@@ -96,14 +96,14 @@ class Wait:
     def _read(self, rules: Rules, wait: int, until: float) -> Steps[Status]:
         query = {"wait": str(wait)} if wait >= 1 else {}
         call = Call("GET", status(self.request_id).path, Status.read, query=query)
-        over = max(until, rules.clock() + rules.timeout)  # the last read gets its answer
-        return call.attempts(rules, timeout=wait + GRACE, until=over, retries=float("inf"))
+        return call.attempts(rules, timeout=wait + GRACE, until=until, retries=float("inf"), grace=GRACE)
 
 
 def wait_until_sent(request_id: str, timeout: float = 25.0) -> Wait:
     """Wait up to `timeout` seconds for the change; the status then: `sent`, `cancelled`, `expired`, or `pending` still.
 
-    Call it again while it is pending. Raises RequestNotFound at once, and what lasted when nothing could be read at all.
+    Call it again while it is pending. Raises RequestNotFound at once, and the last failure when nothing
+    could be read at all.
     """
     _id(request_id)
     return Wait(request_id, timeout)

@@ -133,12 +133,17 @@ class Call(Generic[T]):
             rules, timeout=rules.timeout, until=rules.clock() + rules.deadline, retries=rules.retries
         )
 
-    def attempts(self, rules: Rules, *, timeout: float, until: float, retries: float) -> Steps[T]:
-        """The same with another patience: so many seconds for an attempt, all over at `until`."""
+    def attempts(
+        self, rules: Rules, *, timeout: float, until: float, retries: float, grace: float = 0.0
+    ) -> Steps[T]:
+        """The same with another patience: so many seconds for an attempt, and none begins after `until`.
+
+        One that has begun may take until then and `grace` seconds more.
+        """
         headers, body = self._prepared(rules)
         tried, lost = 0, False
         while True:
-            left = max(0.001, until - rules.clock())
+            left = max(0.001, until - rules.clock() + grace)
             outcome = yield Exchange(self.method, self.path, self.query, body, headers, min(timeout, left))
             if outcome is None:
                 raise TypeError("an exchange has an outcome")
