@@ -60,7 +60,7 @@ def _address(base_url: str) -> str:
         or parts.username
     ):
         raise ValueError("base_url is http(s)://host[:port][/path]")
-    return base_url.rstrip("/")
+    return base_url
 
 
 def _request(http: httpx.Client | httpx.AsyncClient, exchange: Exchange) -> httpx.Request:

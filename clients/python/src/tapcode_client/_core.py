@@ -167,7 +167,7 @@ class Call(Generic[T]):
         if self.body is None:
             return headers, None
         headers["Content-Type"] = "application/json"
-        return headers, json.dumps(self.body, ensure_ascii=False).encode()
+        return headers, json.dumps(self.body).encode()
 
     def _result(self, answer: Answer) -> T:
         try:
