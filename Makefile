@@ -12,7 +12,6 @@ ONLY_HASHED := --require-hashes --only-binary :all:
 PIP := $(PY) -m $(INSTALL)
 HASHED := $(PIP) $(ONLY_HASHED)
 CLIENT := $(CURDIR)/.venv/client-python
-ASK_KEY = test -n "$(KEY)" || { echo 'Say the key that "make run" printed in another terminal: make $@ KEY=tc_test_...' >&2; exit 1; }
 # A lock names no registry and no machine: only versions and hashes.
 COMPILE := $(PY) -m uv pip compile -q --universal -p 3.11 --only-binary :all: --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --no-strip-extras
@@ -23,7 +22,7 @@ EXPRESS := examples/express/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-slow test-browser test-clients test-client-python test-examples test-examples-python example-fastapi example-django torture bench lint fmt docs lock clean remake
+.PHONY: help run test test-slow test-browser test-clients test-client-python test-examples test-examples-python needs-key example-fastapi example-django torture bench lint fmt docs lock clean remake
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-28s %s\n", $$1, $$2 }' Makefile
@@ -84,12 +83,13 @@ test-examples-python: $(STAMP)-run $(STAMP)-test $(STAMP)-browser $(STAMP)-lint 
 	@cd examples/django && $(CURDIR)/$(PY) -m mypy --config-file $(CURDIR)/examples/mypy.ini --python-executable $(CURDIR)/.venv/example-django/bin/python .
 	@$(PY) -m pytest examples/tests -m browser -n 0 $(ARGS)
 
-example-fastapi: $(STAMP)-fastapi ## the FastAPI site on http://localhost:8001 (KEY=tc_test_..., from `make run`)
-	@$(ASK_KEY)
+needs-key:
+	@test -n "$(KEY)" || { echo 'Say the key that "make run" printed in another terminal: make $(MAKECMDGOALS) KEY=tc_test_...' >&2; exit 1; }
+
+example-fastapi: needs-key $(STAMP)-fastapi ## the FastAPI site on http://localhost:8001 (KEY=tc_test_..., from `make run`)
 	@TAPCODE_API_KEY="$(KEY)" .venv/example-fastapi/bin/python -m uvicorn --app-dir examples/fastapi --host localhost --port 8001 --timeout-graceful-shutdown 1 app:app
 
-example-django: $(STAMP)-django ## the Django site on http://localhost:8002 (KEY=tc_test_..., from `make run`)
-	@$(ASK_KEY)
+example-django: needs-key $(STAMP)-django ## the Django site on http://localhost:8002 (KEY=tc_test_..., from `make run`)
 	@cd examples/django && $(CURDIR)/.venv/example-django/bin/python manage.py migrate --verbosity 0
 	@cd examples/django && TAPCODE_API_KEY="$(KEY)" $(CURDIR)/.venv/example-django/bin/python manage.py runserver --noreload localhost:8002
 
