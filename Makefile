@@ -22,7 +22,7 @@ EXPRESS := examples/express/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-slow test-browser test-clients test-client-python test-examples test-examples-python needs-key example-fastapi example-django torture bench lint fmt docs lock clean remake
+.PHONY: help run test test-slow test-browser test-clients test-client-python test-client-typescript test-examples test-examples-python test-example-express example-express needs-key example-fastapi example-django torture bench lint fmt docs lock clean remake
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-28s %s\n", $$1, $$2 }' Makefile
@@ -53,18 +53,7 @@ test-slow: $(STAMP)-run $(STAMP)-test ## the tests that need minutes, kill -9 or
 test-browser: $(STAMP)-run $(STAMP)-test $(STAMP)-browser ## the tests that drive Chromium ($CHROMIUM, else /usr/bin/chromium)
 	@$(PY) -m pytest -m browser -n 0 $(ARGS)
 
-.PHONY: example-express test-client-typescript test-example-express
-test-client-typescript: $(STAMP)-run ## the TypeScript client, installed from its tarball, against the real service (needs Node and npm)
-	@clients/typescript/test/installed.sh
-
-example-express: $(EXPRESS) ## run the Express example against the sandbox: make example-express TAPCODE_KEY=tc_test_... (needs Node and npm)
-	@exec node examples/express/server.js
-
-test-example-express: $(STAMP)-run $(STAMP)-test $(STAMP)-browser $(EXPRESS) ## log in to the Express example in Chromium (needs Node and npm)
-	@node --test --test-reporter=spec examples/express/site.test.js
-	@$(PY) -m pytest -m browser -n 0 examples/express $(ARGS)
-
-test-clients: test-client-python test-client-typescript ## the client libraries, built, installed and run against the service
+test-clients: test-client-python test-client-typescript ## the client libraries, built, installed and run against the service (needs Node and npm)
 
 # In an environment made anew, with nothing of the package but the wheel.
 test-client-python: $(STAMP)-run $(STAMP)-wheel
@@ -76,7 +65,10 @@ test-client-python: $(STAMP)-run $(STAMP)-wheel
 	@cd clients/python && $(CLIENT)/bin/python -m mypy
 	@cd clients/python && TAPCODE_PYTHON=$(CURDIR)/$(PY) TAPCODE_MAIN=$(CURDIR)/main.py $(CLIENT)/bin/python -m pytest $(ARGS)
 
-test-examples: test-examples-python ## the example sites, signed in to in Chromium through the sandbox's phones
+test-client-typescript: $(STAMP)-run
+	@clients/typescript/test/installed.sh
+
+test-examples: test-examples-python test-example-express ## the example sites, signed in to in Chromium through the sandbox's phones (needs Node and npm)
 
 test-examples-python: $(STAMP)-run $(STAMP)-test $(STAMP)-browser $(STAMP)-lint $(STAMP)-fastapi $(STAMP)-django
 	@cd examples/fastapi && $(CURDIR)/$(PY) -m mypy --config-file $(CURDIR)/examples/mypy.ini --python-executable $(CURDIR)/.venv/example-fastapi/bin/python .
@@ -86,12 +78,19 @@ test-examples-python: $(STAMP)-run $(STAMP)-test $(STAMP)-browser $(STAMP)-lint 
 needs-key:
 	@test -n "$(KEY)" || { echo 'Say the key that "make run" printed in another terminal: make $(MAKECMDGOALS) KEY=tc_test_...' >&2; exit 1; }
 
+test-example-express: $(STAMP)-run $(STAMP)-test $(STAMP)-browser $(EXPRESS)
+	@node --test --test-reporter=spec examples/express/site.test.js
+	@$(PY) -m pytest -m browser -n 0 examples/express $(ARGS)
+
 example-fastapi: needs-key $(STAMP)-fastapi ## the FastAPI site on http://localhost:8001 (KEY=tc_test_..., from `make run`)
 	@TAPCODE_API_KEY="$(KEY)" .venv/example-fastapi/bin/python -m uvicorn --app-dir examples/fastapi --host localhost --port 8001 --timeout-graceful-shutdown 1 app:app
 
 example-django: needs-key $(STAMP)-django ## the Django site on http://localhost:8002 (KEY=tc_test_..., from `make run`)
 	@cd examples/django && $(CURDIR)/.venv/example-django/bin/python manage.py migrate --verbosity 0
 	@cd examples/django && TAPCODE_API_KEY="$(KEY)" $(CURDIR)/.venv/example-django/bin/python manage.py runserver --noreload localhost:8002
+
+example-express: needs-key $(EXPRESS) ## the Express site on http://localhost:3000 (KEY=tc_test_..., from `make run`; needs Node and npm)
+	@TAPCODE_API_KEY="$(KEY)" exec node examples/express/server.js
 
 torture: $(STAMP)-run $(STAMP)-test ## kill -9 under load, ROUNDS=200 times
 	@$(PY) -m tests.torture --rounds $(ROUNDS) $(ARGS)

@@ -50,7 +50,7 @@ def site(tapcode: str, key: str, tmp_path_factory: pytest.TempPathFactory) -> It
     node, port = shutil.which("node"), free_port()
     assert node, "Node is needed"
     url = f"http://127.0.0.1:{port}"
-    settings = {"PATH": os.environ["PATH"], "TAPCODE_URL": tapcode, "TAPCODE_KEY": key, "PORT": str(port)}
+    settings = {"PATH": os.environ["PATH"], "TAPCODE_URL": tapcode, "TAPCODE_API_KEY": key, "PORT": str(port)}
     command = [node, str(HERE / "server.js")]
     with served(command, f"{url}/login", tmp_path_factory.mktemp("site"), settings):
         yield url
