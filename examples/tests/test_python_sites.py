@@ -248,6 +248,23 @@ def test_another_browser_can_not_finish_the_login(open_page: Callable[..., Page]
     assert ours.inner_text("#user")
 
 
+def test_another_requests_code_is_not_good_here(open_page: Callable[..., Page], site: Site) -> None:
+    """Of the same person, and alive: somebody may have been made to get it for another browser."""
+    phone, one, other = site.sandbox.phone("telegram"), open_page(), open_page()
+    ask(one)
+    agree(one, phone)
+    ask(other)
+    phone.act(
+        "open", link=other.get_attribute("#telegram", "href")
+    )  # subscribed by now: the code comes at once
+    other.wait_for_selector("#enter:visible")
+    code = phone.code()
+    enter(one, code)
+    says(one, "does not work any more")
+    enter(other, code)
+    assert other.inner_text("#user")
+
+
 def test_a_session_known_before_the_login_is_worth_nothing_after_it(
     open_page: Callable[..., Page], site: Site
 ) -> None:
