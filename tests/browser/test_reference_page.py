@@ -96,8 +96,10 @@ def test_what_the_document_keeps_apart_can_be_tried(page: Page, api_key: str):
     assert execute(status)[1]["status"] == "pending"
 
 
+@pytest.mark.timeout(300)  # twenty of them, each with a dozen answers to draw
+@pytest.mark.parametrize("page", ["phone"], indirect=True)
 def test_every_call_opens(page: Page):
-    """Schemas, samples and answers of all of them are drawn, and none is wider than the screen."""
+    """Schemas, samples and answers of all of them are drawn, and none is wider than a phone."""
     blocks = page.locator(".opblock").all()
     assert len(blocks) > 15
     for block in blocks:
