@@ -30,7 +30,7 @@ def page(request: pytest.FixtureRequest, browser: Browser, base_url: str) -> Ite
         if "/v1/otp/" not in message.location.get("url", ""):  # an error answer is what a test is about
             complaints.append(message.text)
 
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(20_000)
     page.on("console", note)  # violations of the policy come here too
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda sent: asked.add(sent.url))
@@ -65,8 +65,11 @@ def opened(page: Page, operation: str) -> Locator:
 
 def execute(block: Locator) -> tuple[int, Any]:
     """Press "Execute"; the status and the JSON that are shown."""
-    block.locator(".execute").click()
     shown = block.locator(".live-responses-table .response")
+    if shown.count():  # that of the call before
+        block.locator(".btn-clear").click()
+        shown.wait_for(state="detached")
+    block.locator(".execute").click()
     shown.wait_for()
     status = shown.locator(".response-col_status").inner_text().split()[0]
     return int(status), json.loads(shown.locator(".highlight-code code").first.inner_text())
