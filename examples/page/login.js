@@ -212,7 +212,10 @@ async function signOut() {
 async function enter(event) {
   event.preventDefault();
   const path = byId("inside") ? "/payment/verify" : "/login/verify";
+  const button = byId("enter").querySelector("button");
+  button.disabled = true; // a second press would ask about a code that the first one uses up
   const answer = await call("POST", path, { code: byId("code").value });
+  button.disabled = false;
   if (answer.verified) return path === "/login/verify" ? location.reload() : confirmed();
   if (answer.error === "not_asked") return ended("not_asked");
   if (answer.error === "rate_limited" || answer.error === "too_old") return sayError(answer);
