@@ -58,10 +58,9 @@ class Api:
             web.route(one.method, one.path, self._handler(one, self._waiters.service))
             for one in (*OPERATIONS, COURIER)
         ]
-        if self._rehearsal is not None:
-            calls += [
-                web.route(one.method, one.path, self._handler(one, self._rehearsal)) for one in REHEARSALS
-            ]
+        for one in REHEARSALS:
+            play = self._handler(one, self._rehearsal) if self._rehearsal is not None else _not_played
+            calls.append(web.route(one.method, one.path, play))
         return [*calls, web.get("/openapi.json", self._openapi)]
 
     def _handler(self, operation: Operation, service: OtpService | Rehearsal) -> Handler:
@@ -85,6 +84,10 @@ class Api:
 
     async def _openapi(self, _request: web.Request) -> web.StreamResponse:
         return web.Response(body=self._document, content_type="application/json")
+
+
+async def _not_played(_request: web.Request) -> web.StreamResponse:
+    raise Problem("not_found", "In the sandbox people are played on the phones of its page, not by calls.")
 
 
 class Health:

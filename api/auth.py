@@ -24,6 +24,7 @@ from otp.ports import Clock
 from otp.service import OtpService
 
 _BEARER: Final = re.compile(r"bearer (tc_(live|test)_[A-Za-z0-9_-]{32,200})", re.ASCII | re.IGNORECASE)
+_HOW: Final = "Send the project's API key in one header: Authorization: Bearer <key>."
 REFUSED_PER_MINUTE: Final = 3_000
 """Calls without a valid key from one address, before its keys are no longer even looked up."""
 _KNOWN_KEYS: Final = 10_000
@@ -87,7 +88,7 @@ class Door:
         caller = await self._caller(request, hashed)
         if caller is None or hashed is None or caller.mode not in self.modes:
             self._known.pop(hashed or b"", None)
-            self._refuse(request)
+            self._refuse(request, given=hashed is not None)
         caller = self._remember(hashed, caller)
         if caller.mode is self.played:
             request[PLAYED] = True
@@ -125,18 +126,16 @@ class Door:
     def _address(self, request: web.Request) -> str:
         return one_site(client_address(request, self.limits.trusted_proxies))
 
-    def _refuse(self, request: web.Request) -> NoReturn:
+    def _refuse(self, request: web.Request, *, given: bool) -> NoReturn:
+        """`given`: a key came, in its right form."""
         address = self._address(request)
         taken = self.limits.refusals.take(address)
         know_of_call("client", address)
         if not taken.allowed:
             request[RATE] = taken
             raise _too_often(taken, "Too many calls without a valid API key came from this address.")
-        raise Problem(
-            "unauthorized",
-            "Send the project's API key in one header: Authorization: Bearer <key>.",
-            {"WWW-Authenticate": 'Bearer realm="tapcode"'},
-        )
+        wrong = "No project has this API key, or not any more." if given else _HOW
+        raise Problem("unauthorized", wrong, {"WWW-Authenticate": 'Bearer realm="tapcode"'})
 
     def _remember(self, hashed: bytes, caller: Caller) -> Caller:
         """The same caller, and where nothing has changed the same object: thousands may wait with it."""

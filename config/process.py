@@ -54,7 +54,11 @@ class Server:
         try:
             await self._listener.open(host, port, BACKLOG)
         except OSError as error:
-            why = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
+            why = (
+                "the port is in use (PORT sets another one)"
+                if error.errno == errno.EADDRINUSE
+                else error.strerror
+            )
             raise StartError(f"can't listen on {host}:{port}: {why}", EXIT_PORT) from error
 
     def _connection(self) -> Connection:

@@ -200,9 +200,13 @@ async def _nothing(_tx: object) -> None:
 
 @asynccontextmanager
 async def running(
-    store_url: str = "sqlite:///:memory:", *, between: Between | None = None, **settings: Any
+    store_url: str = "sqlite:///:memory:",
+    *,
+    between: Between | None = None,
+    mode: Mode = Mode.LIVE,
+    **settings: Any,
 ) -> AsyncIterator[Running]:
-    """Start everything; settings override the defaults, None takes one away."""
+    """Start everything, with people of a mode; settings override the defaults, None takes one away."""
     clock, randomness = FakeClock(), SeededRandomness()
     with socket.socket() as listener:  # holds the port, and never listens
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -230,7 +234,7 @@ async def running(
             store=store,
             clock=clock,
             randomness=randomness,
-            mode=Mode.LIVE,
+            mode=mode,
             skins=main.make_skins(loaded),
         )
         server = Server(service.app, 1, service.refusal)

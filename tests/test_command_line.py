@@ -200,7 +200,7 @@ def test_a_port_in_use_is_one_line(tmp_path: Path, unused_tcp_port: int) -> None
         process = start(tmp_path, unused_tcp_port)
         output, _ = process.communicate(timeout=30)
     assert process.returncode == 69
-    assert "the port is in use" in output.splitlines()[-1]
+    assert "the port is in use (PORT sets another one)" in output.splitlines()[-1]
 
 
 def test_a_kill_loses_nothing_and_frees_the_file(tmp_path: Path, unused_tcp_port: int) -> None:

@@ -86,6 +86,15 @@ async def test_a_key_that_is_none(run: Running, header: str | None) -> None:
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
+async def test_what_is_wrong_with_a_key_is_said(run: Running) -> None:
+    """Whoever forgot it must do something else than whoever has an old one."""
+    headers = {"Authorization": f"Bearer tc_live_{'k' * 40}"}
+    unknown = await run.call("POST", "/v1/otp/send", {}, headers=headers)
+    missing = await run.call("POST", "/v1/otp/send", {}, headers={"Authorization": None})
+    assert unknown.json["detail"] == "No project has this API key, or not any more."
+    assert missing.json["detail"].startswith("Send the project's API key in one header")
+
+
 async def test_two_keys_are_none(run: Running) -> None:
     """Two headers, one of them right: refused."""
     pairs = [("Authorization", "Bearer x"), ("Authorization", f"Bearer {run.api_key}")]

@@ -361,6 +361,14 @@ async def test_accounts_and_subscribers_in_test_mode(run: Running) -> None:
     assert calls_of_bots(run) == before
 
 
+async def test_the_sandbox_says_where_its_people_are_played() -> None:
+    """Its keys look like those of test mode, so somebody will try."""
+    async with running(mode=Mode.TEST) as sandbox:
+        answer = await sandbox.call("POST", f"/v1/test/request/{'a' * 16}/consent", {})
+        assert (answer.status, answer.json["code"]) == (404, "not_found")
+        assert "phones" in answer.json["detail"]
+
+
 @pytest.mark.parametrize("number,locked", [(1, False), (6, True)])
 async def test_the_fixed_subscribers_are_there_to_be_read_and_forgotten(
     run: Running, number: int, locked: bool
