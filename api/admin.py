@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +15,11 @@ from typing import Any, Final
 import structlog
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, UnixConnector, web
 
+from otp import pages
 from otp.errors import InvalidField, OtpError, StorageUnusable
-from otp.model import Mode, Project
-from otp.projects import Change, NewKey, ProjectNotFound, Projects
+from otp.model import Channel, Mode, Project
+from otp.pages import GROUNDS
+from otp.projects import Change, NewKey, PageChange, ProjectNotFound, Projects
 
 log = structlog.get_logger()
 
@@ -61,9 +64,9 @@ async def perform_project(projects: Projects, command: Command) -> Any:
     if _UUID.fullmatch(project_id) is None:
         raise Refused("the id of a project is a UUID, as `project list` shows it")
     if verb == "update":
-        change = Change(*(command.get(name) for name in ("name", "description", "site_url", "texts")))
+        change = _change(command)
         if change == Change():
-            raise Refused("say what to change: --name, --description, --site-url or --texts")
+            raise Refused("say what to change: see project update --help")
         return _plain(await projects.update(project_id, change))
     if verb == "rotate-key":
         mode = Mode.TEST if command.get("test") else None
@@ -77,13 +80,45 @@ async def perform_project(projects: Projects, command: Command) -> Any:
     raise Refused(f"there is no command {verb}")
 
 
+def _change(command: Command) -> Change:
+    """What is to be changed. Raises `Refused`."""
+    first, logo = command.get("first"), command.get("logo")
+    try:
+        picture = None if logo is None else b64decode(logo, validate=True)
+        page = PageChange(
+            return_urls=command.get("return_urls"),
+            origins=command.get("origins"),
+            color=command.get("color"),
+            logo=picture,
+            first=Channel(first) if first is not None else None,
+        )
+    except ValueError:
+        raise Refused("the command can't be read") from None
+    return Change(
+        **{name: command.get(name) for name in ("name", "description", "site_url", "texts")}, page=page
+    )
+
+
 def _plain(project: Project) -> dict[str, Any]:
-    return {
+    told: dict[str, Any] = {
         "id": project.id,
         "name": project.name,
         "description": project.description,
         "enabled": project.enabled,
     }
+    page = project.page
+    shown = {
+        "return_urls": list(page.return_urls),
+        "origins": list(page.origins),
+        "color": page.color,
+        "logo": page.logo,
+        "first": page.first,
+    }
+    told |= {name: value for name, value in shown.items() if value}
+    if page.color is not None:
+        # Too pale or too dark a colour could not be read: the operator shall see what becomes of it.
+        told["color_shown"] = {theme: pages.readable(page.color, ground) for theme, ground in GROUNDS.items()}
+    return told
 
 
 def _with_key(made: NewKey) -> dict[str, Any]:

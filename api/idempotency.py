@@ -75,7 +75,7 @@ class KeyedCalls:
                 return _response(call.whole(kept))
             told = kept.told or await self._meanwhile(claim, call, kept)
             if told is not None:
-                return _response(told, replayed=True)
+                return _response(call.anew(told), replayed=True)
         raise _in_progress()
 
     async def _first(self, claim: KeyClaim, call: _Call) -> Told | KeptCall:
@@ -164,6 +164,14 @@ class _Call:
         if not self._untold or told.status != self._operation.success:
             return told
         return _done(json.loads(told.body) | self._untold, told.status)
+
+    def anew(self, told: Told) -> Told:
+        """A kept answer, with what is not kept because it follows from it."""
+        derive = self._operation.told_anew
+        if derive is None or told.status != self._operation.success:
+            return told
+        body = json.loads(told.body)
+        return _done(body | derive(self._service, self._body, body), told.status)
 
     async def _run(self, service: Any) -> dict[str, Any]:
         if self._operation.run is None:

@@ -65,6 +65,8 @@ class Operation:
     success: int = 200
     told_once: tuple[str, ...] = ()
     """Fields of the answer that are in no replay of it: they are not kept."""
+    told_anew: Callable[[OtpService, Any, dict[str, Any]], dict[str, Any]] | None = None
+    """Of these, what follows from the kept rest, for a replay; called with the body and that rest."""
     parameters: tuple[dict[str, Any], ...] = ()
     """Of the path and the query, as OpenAPI has them."""
 
@@ -142,21 +144,39 @@ async def _verify(service: OtpService, caller: Caller, body: schemas.VerifyBody)
 async def _request(service: OtpService, caller: Caller, body: schemas.RequestBody) -> dict[str, Any]:
     channel = Channel(body.channel) if "channel" in body.model_fields_set else None
     terms, context = _terms(service.policy, body), _context(body)
+    page = None
+    if "page" in body.model_fields_set:
+        page = service.page_of(caller, body.page.return_url, body.page.state)
     made = await service.request(
-        caller, channel, terms, context, match=body.match, external_id=body.external_id
+        caller, channel, terms, context, match=body.match, external_id=body.external_id, page=page
     )
-    links = {known: _link(known, made.bots.get(known), made.request.id) for known in Channel}
+    links = {known: link(known, made.bots.get(known), made.request.id) for known in Channel}
     match = {"match_number": made.request.match.number} if made.request.match else {}
-    return match | {
-        "request_id": made.request.id,
-        "pairing_code": pairing.shown(made.request.pairing_code or ""),
-        "telegram_link": links[Channel.TELEGRAM],
-        "max_link": links[Channel.MAX],
-        "expires_in": REQUEST_LIFE_MS // SECOND_MS,
-    }
+    return (
+        match
+        | {
+            "request_id": made.request.id,
+            "pairing_code": pairing.shown(made.request.pairing_code or ""),
+            "telegram_link": links[Channel.TELEGRAM],
+            "max_link": links[Channel.MAX],
+            "expires_in": REQUEST_LIFE_MS // SECOND_MS,
+        }
+        | (_page(service, made.request.id) if page is not None else {})
+    )
 
 
-def _link(channel: Channel, bot: str | None, request_id: str) -> str | None:
+def _page(service: OtpService, request_id: str) -> dict[str, Any]:
+    """How a browser comes to the page of a request that has one."""
+    token = service.rules.keys.page_token(request_id)
+    return {"page_url": f"{service.public_url}/c/{token}", "client_token": token}
+
+
+def _page_again(service: OtpService, body: schemas.RequestBody, told: dict[str, Any]) -> dict[str, Any]:
+    return _page(service, told["request_id"]) if "page" in body.model_fields_set else {}
+
+
+def link(channel: Channel, bot: str | None, request_id: str) -> str | None:
+    """The deep link of a request, where there is a bot."""
     return LINKS[channel].format(bot=bot, id=request_id) if bot else None
 
 
@@ -223,11 +243,13 @@ OPERATIONS: Final = (
         "Ask for a code for somebody who may not be subscribed",
         "Creates deep links. Show one to the person, poll the status, then verify with the subscriber_id it tells.",
         (schemas.Requested,),
-        ("channel_unavailable", "messenger_unavailable"),
+        ("channel_unavailable", "page_unavailable", "messenger_unavailable"),
         _request,
         schemas.RequestBody,
         body_optional=True,
         check=_terms,
+        told_once=("page_url", "client_token"),
+        told_anew=_page_again,
     ),
     Operation(
         "cancelRequest",

@@ -25,6 +25,8 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "method_not_allowed": (405, "This path does not take this method"),
     "channel_unavailable": (409, "The channel is switched off"),
     "request_not_pending": (409, "The request is not pending any more"),
+    "page_unavailable": (409, "There is no hosted page here"),
+    "no_active_code": (409, "No code of the request lives"),
     "send_in_progress": (409, "A code is on its way already"),
     "subscriber_locked": (409, "The subscriber is locked"),
     "too_many_purposes": (409, "Too many codes are alive"),

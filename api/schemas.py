@@ -14,6 +14,7 @@ from pydantic import (
     StringConstraints,
 )
 
+from otp.pages import LONGEST_URL
 from otp.policy import (
     DEFAULT_LENGTH,
     DEFAULT_PURPOSE,
@@ -136,6 +137,14 @@ ExternalId = Annotated[
 ]
 
 
+PageState = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=512),
+    AfterValidator(_printed),
+    Field(json_schema_extra={"pattern": PRINTED_PATTERN.replace(r"\ud800-\udfff", "")}),
+]
+
+
 class Addressed(Body):
     """Said of a subscriber, or of an account of the site: of exactly one of the two."""
 
@@ -206,6 +215,18 @@ class VerifyBody(Addressed):
     )
 
 
+class PageBody(Body):
+    """The hosted page on which the person chooses a messenger and enters the code."""
+
+    return_url: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL)] = Field(
+        description="Where the person goes in the end: an address that the project registered, or one below it",
+        examples=["https://shop.example/login/done"],
+    )
+    state: PageState = Field(
+        default_factory=_absent, description="Goes back with the person, as it is", examples=["b7d1c0"]
+    )
+
+
 class RequestBody(Body):
     """Ask for a code for somebody who may not be subscribed yet."""
 
@@ -223,6 +244,7 @@ class RequestBody(Body):
         default=False,
         description="Let the person choose the `match_number` among three before any code is sent",
     )
+    page: PageBody = Field(default_factory=_absent, description="Answer the address of a hosted page, too")
 
 
 class Answer(BaseModel):
@@ -308,6 +330,12 @@ class Requested(Answer):
         description="null when the channel is off or not known yet, or another one was asked for"
     )
     expires_in: int = Field(description="Seconds the links live", examples=[900])
+    page_url: str = Field(default_factory=_absent, description="With `page`: send the person there")
+    client_token: str = Field(
+        default_factory=_absent,
+        pattern="^[A-Za-z0-9]{16}[A-Za-z0-9_-]{22}$",
+        description="With `page`: for a browser; opens this request's page and nothing else",
+    )
 
 
 class Status(Answer):
@@ -323,6 +351,11 @@ class Status(Answer):
         default_factory=_absent, description="There once `verify` accepted a code of this request"
     )
     verified_at: Time = Field(default_factory=_absent, description="When that was")
+    proof: str = Field(
+        default_factory=_absent,
+        description="With `page`, once verified: equals `proof` in the return address of the browser in which the code was "
+        "entered. Let in no other one",
+    )
     reported: Literal[True] = Field(
         default_factory=_absent,
         description="There once the person said that it was not them: distrust this request",

@@ -122,6 +122,8 @@ def body(state: RequestState) -> dict[str, Any]:
         told["sent_at"] = rfc3339(state.sent_at)
     if state.verified_at is not None:
         told |= {"verified": True, "verified_at": rfc3339(state.verified_at)}
+    if state.proof is not None:
+        told["proof"] = state.proof
     return told | ({"reported": True} if state.reported else {})
 
 

@@ -7,14 +7,18 @@ import json
 import re
 import sys
 import tomllib
+from base64 import b64encode
 from collections.abc import Mapping
 from getpass import getpass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
 from config import VERSION
 
 LONGEST_KEEP_HOURS: Final = 24 * 30
+LARGEST_FILE: Final = 256 * 1024
+"""Of a picture so much is read, to say that it is too large."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,7 +62,7 @@ def _project(top: argparse.ArgumentParser) -> None:
     create.add_argument("--name", required=True, help="what people see, up to 200 characters")
     create.add_argument("--description", default="", help="shown below the name, up to 1000 characters")
     listing = verbs.add_parser("list", help="list the projects")
-    update = verbs.add_parser("update", help="change a project's name or description")
+    update = verbs.add_parser("update", help="change a project's name, description, words or hosted page")
     update.add_argument("--name", help="what people see, up to 200 characters")
     update.add_argument("--description", help="shown below the name, up to 1000 characters")
     for verb in (create, update):
@@ -69,6 +73,7 @@ def _project(top: argparse.ArgumentParser) -> None:
         type=_toml,
         help="own words: tables by language with the keys consent and code",
     )
+    _page(update)
     rotate = verbs.add_parser(
         "rotate-key", help="make a new API key; the old one dies at once, or later with --keep-old"
     )
@@ -88,6 +93,31 @@ def _project(top: argparse.ArgumentParser) -> None:
         verb.add_argument("id", help="as `project list` shows it")
     for verb in (create, listing, update, rotate, disable, enable, delete):
         verb.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _page(update: argparse.ArgumentParser) -> None:
+    page = update.add_argument_group(
+        "the hosted page", 'given, a list takes the place of the one before; "" empties it'
+    )
+    page.add_argument(
+        "--return-url",
+        dest="return_urls",
+        metavar="URL",
+        action="append",
+        help="where visitors may be sent back to: here or below; can be said more than once",
+    )
+    page.add_argument(
+        "--origin",
+        dest="origins",
+        metavar="ORIGIN",
+        action="append",
+        help="a site whose pages may show ours in a frame, such as https://shop.example; more than once",
+    )
+    page.add_argument("--color", metavar="#RRGGBB", help="of buttons; corrected where it could not be read")
+    page.add_argument(
+        "--logo", metavar="FILE.png", type=_picture, help="PNG, up to 10 KiB and 512 x 512 pixels"
+    )
+    page.add_argument("--first", choices=("telegram", "max"), help="the messenger that is offered first")
 
 
 def _events(top: argparse.ArgumentParser) -> None:
@@ -147,11 +177,28 @@ def _toml(path: str) -> dict[str, Any]:
         raise argparse.ArgumentTypeError(f"can't read {path}: {error}") from error
 
 
+def _picture(path: str) -> str:
+    """A file's content in Base64; an empty path stands for no picture."""
+    try:
+        with Path(path).open("rb") if path else BytesIO() as file:
+            return b64encode(file.read(LARGEST_FILE)).decode()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"can't read {path}: {error}") from error
+
+
 def _hours(typed: str) -> int:
     found = re.fullmatch(r"([0-9]{1,4})h", typed, re.ASCII)
     if found is None or int(found[1]) > LONGEST_KEEP_HOURS:
         raise argparse.ArgumentTypeError(f"a number of hours such as 24h (at most {LONGEST_KEEP_HOURS}h)")
     return int(found[1])
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {one}" for name, one in value.items())
+    if isinstance(value, list):
+        return ", ".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def as_command(given: argparse.Namespace) -> dict[str, Any]:
@@ -212,6 +259,6 @@ def show(given: argparse.Namespace, result: Any, database: str) -> None:
             print(f"{project['id']}  {'enabled ' if project['enabled'] else 'disabled'}  {project['name']}")
     else:
         for name, value in result.items():
-            print(f"{name}: {str(value).lower() if isinstance(value, bool) else value}")
+            print(f"{name}: {_plain(value)}")
         if "api_key" in result:
             print(f"The key is shown only now; it is for the service on {database}.", file=sys.stderr)

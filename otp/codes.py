@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 import unicodedata
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Final
@@ -25,6 +26,9 @@ _PLAYED: Final = "played"
 """Stands for a key where there is none; ids of keys are hexadecimal."""
 _GIVEN: Final = "given"
 """Likewise, where no digits can be derived: the site made them."""
+
+_ID_LENGTH: Final = 16
+PAGE_TOKEN: Final = re.compile(r"[A-Za-z0-9]{16}[A-Za-z0-9_-]{22}", re.ASCII)
 
 _IGNORED: Final = frozenset(
     "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # soft hyphen, zero width, marks, BOM
@@ -71,6 +75,28 @@ class KeyRing:
         """Names of what may hold a code, under each key, the first one first: without the keys they tell nothing."""
         return tuple(_hexmac(key, "call/1", *parts) for key in self._keys.values())
 
+    @property
+    def first_id(self) -> str:
+        """The id of the key that makes what is new."""
+        return self._first
+
+    def page_token(self, request_id: str) -> str:
+        """What opens a request's hosted page: its id, and a MAC of 128 bits."""
+        return request_id + _page_mac(self._keys[self._first], request_id)
+
+    def opened_by(self, token: str) -> str | None:
+        """The id of the request whose page a token opens, under any listed key; None when it is not ours."""
+        if PAGE_TOKEN.fullmatch(token) is None:
+            return None
+        request_id, mac = token[:_ID_LENGTH], token[_ID_LENGTH:]
+        matching = [hmac.compare_digest(mac, _page_mac(key, request_id)) for key in self._keys.values()]
+        return request_id if any(matching) else None
+
+    def page_proof(self, key_id: str, request_id: str) -> str | None:
+        """What tells a site that a browser is the one in which the code was entered; None when the key is gone."""
+        key = self._keys.get(key_id)
+        return None if key is None else _short_mac(key, "page-proof/1", request_id)
+
     def sealing_keys(self) -> dict[str, bytes]:
         """Keys of 256 bits for secrets that must be stored, by their ids: the first one seals, all open."""
         return {key_id: _sealing_key(key) for key_id, key in self._keys.items()}
@@ -97,6 +123,16 @@ def _derive(key: bytes, seed: CodeSeed) -> str:
             if number < limit:
                 return f"{number % space:0{seed.length}d}"
         counter += 1
+
+
+def _page_mac(key: bytes, request_id: str) -> str:
+    return _short_mac(key, "page-token/1", request_id)
+
+
+def _short_mac(key: bytes, *parts: str) -> str:
+    """128 bits in 22 characters that any address may hold."""
+    mac = hmac.digest(key, b"tapcode/" + "\0".join(parts).encode(), sha256)
+    return urlsafe_b64encode(mac[:16]).rstrip(b"=").decode()
 
 
 def _key_id(key: bytes) -> str:

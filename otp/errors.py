@@ -50,6 +50,18 @@ class RequestNotFound(OtpError):
     code = "request_not_found"
 
 
+class PageUnavailable(OtpError):
+    """Nobody could open a hosted page here."""
+
+    code = "page_unavailable"
+
+
+class NothingToRepeat(OtpError):
+    """No code of this request lives: there is nothing that could be sent again."""
+
+    code = "no_active_code"
+
+
 class RequestNotPending(OtpError):
     """Its code was delivered, or its time is over: nothing is left to cancel."""
 

@@ -117,6 +117,22 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class SitePage:
+    """How a project's hosted page looks and where it may lead, as `otp.pages` checked it."""
+
+    return_urls: tuple[str, ...] = ()
+    """Where a visitor may be sent back to: to one of these, or below it."""
+    origins: tuple[str, ...] = ()
+    """Sites that may show the page in a frame, and read of its request from a browser."""
+    color: str | None = None
+    """`#rrggbb`."""
+    logo: str | None = None
+    """The digest of its picture, which lies apart."""
+    first: Channel | None = None
+    """The messenger that is offered first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Project:
     """A site that asks for codes."""
 
@@ -128,6 +144,7 @@ class Project:
     """Where the code message's button leads back to."""
     texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Its own words: language -> `consent` and `code`, checked by `otp.words`."""
+    page: SitePage = SitePage()
 
     def words(self, language: str, kind: str) -> str | None:
         """Its own words of a kind, in this language, else in English, else none."""
@@ -235,6 +252,17 @@ class CodeSeed:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestPage:
+    """The hosted page of a request."""
+
+    return_url: str
+    state: str | None = field(repr=False)
+    """Goes back to the site as it came."""
+    key_id: str
+    """Which secret key its proof is made with (`otp.codes`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A site's wish that somebody, still unknown, gets a code."""
 
@@ -263,6 +291,7 @@ class Request:
     """When a code of it was accepted."""
     external_id: str | None = None
     """For which of the site's accounts the code is: whose code was verified is linked to it."""
+    page: RequestPage | None = None
 
 
 @dataclass(frozen=True, slots=True)

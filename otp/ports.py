@@ -184,6 +184,18 @@ class Tx(Protocol):
         """Create the project, or change the one of that id."""
         ...
 
+    async def save_logo(self, project_id: str, digest: str, picture: bytes) -> None:
+        """Keep a project's picture, by its digest, in place of the one before."""
+        ...
+
+    async def delete_logo(self, project_id: str) -> None:
+        """Keep no picture of a project."""
+        ...
+
+    async def logo(self, digest: str) -> bytes | None:
+        """A picture that some project has now."""
+        ...
+
     async def delete_project(self, project_id: str) -> bool:
         """Guarded: from now on there is no such project, and no key of it; its rows are still to be erased."""
         ...

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from otp import words
+from otp import pages, words
 from otp.codes import key_hash
 from otp.errors import InvalidField
 from otp.events import ERASE_PROJECT
-from otp.model import Ending, Mode, Project
+from otp.model import Channel, Ending, Mode, Project, SitePage
 from otp.policy import HOUR_MS, MINUTE_MS
 from otp.ports import Randomness, Store, Tx
 
@@ -56,6 +57,27 @@ def checked_text(field: str, value: str, longest: int, *, required: bool) -> str
 
 
 @dataclass(frozen=True, slots=True)
+class PageChange:
+    """What is to be otherwise about the hosted page; what is empty takes the old away."""
+
+    return_urls: Sequence[str] | None = None
+    origins: Sequence[str] | None = None
+    color: str | None = None
+    logo: bytes | None = None
+    first: Channel | None = None
+
+    def of(self, page: SitePage) -> SitePage:
+        """The page as it will be. Raises `InvalidField`."""
+        return SitePage(
+            page.return_urls if self.return_urls is None else pages.checked_return_urls(self.return_urls),
+            page.origins if self.origins is None else pages.checked_origins(self.origins),
+            page.color if self.color is None else pages.checked_color(self.color),
+            page.logo if self.logo is None else pages.checked_logo(self.logo) if self.logo else None,
+            self.first or page.first,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What an operator wants to be otherwise; an empty address or empty texts take the old ones away."""
 
@@ -63,6 +85,7 @@ class Change:
     description: str | None = None
     site_url: str | None = None
     texts: Any = None
+    page: PageChange = PageChange()
 
 
 def checked_url(site_url: str | None) -> str | None:
@@ -137,8 +160,13 @@ class Projects:
                 description=checked.description,
                 site_url=known.site_url if change.site_url is None else checked_url(change.site_url),
                 texts=known.texts if change.texts is None else words.checked(change.texts),
+                page=change.page.of(known.page),
             )
             await tx.save_project(changed)
+            if changed.page.logo is None:
+                await tx.delete_logo(project_id)
+            elif change.page.logo:
+                await tx.save_logo(project_id, changed.page.logo, change.page.logo)
             return changed
 
         return await self._store.write(work)

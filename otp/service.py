@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
-from otp import codes, pairing, stage
+from otp import codes, pages, pairing, stage
 from otp.accounts import link
 from otp.courier import Courier
 from otp.delivery import Busy, NoRoom, Rules, TooMany, claim, finish, settle_orphan
@@ -16,6 +16,7 @@ from otp.errors import (
     DeliveryUnknown,
     InvalidField,
     MessengerUnavailable,
+    PageUnavailable,
     ProjectDisabled,
     RateLimited,
     RequestNotFound,
@@ -43,6 +44,7 @@ from otp.model import (
     Mode,
     Refusal,
     Request,
+    RequestPage,
     RequestStatus,
     Subscriber,
 )
@@ -103,6 +105,8 @@ class RequestState:
     expires_at: int = 0
     sent_at: int | None = None
     verified_at: int | None = None
+    proof: str | None = field(default=None, repr=False)
+    """Of the browser in which the code was entered, once it was accepted and where there is a hosted page."""
     lasts_ms: int | None = field(default=None, compare=False)
     """Until it may be another one by time alone; None when time changes it no more."""
 
@@ -123,10 +127,18 @@ class OtpService:
     """The use cases of the API."""
 
     def __init__(
-        self, store: Store, rules: Rules, courier: Courier, bots: Bots, *, rehearses: bool = False
+        self,
+        store: Store,
+        rules: Rules,
+        courier: Courier,
+        bots: Bots,
+        *,
+        rehearses: bool = False,
+        public_url: str | None = None,
     ) -> None:
-        """`rehearses`: keys of test mode get the cast of `otp.stage`."""
+        """`rehearses`: keys of test mode get the cast of `otp.stage`. `public_url`: where browsers reach us."""
         self._store = store
+        self.public_url = public_url
         self._rehearses = rehearses
         self._rules = rules
         self._courier = courier
@@ -154,7 +166,14 @@ class OtpService:
 
     def over(self, store: Store) -> OtpService:
         """The same use cases over another store."""
-        return OtpService(store, self._rules, self._courier, self._bots, rehearses=self._rehearses)
+        return OtpService(
+            store,
+            self._rules,
+            self._courier,
+            self._bots,
+            rehearses=self._rehearses,
+            public_url=self.public_url,
+        )
 
     def call_keys(self) -> CallKeys:
         """The keys that callers give their calls."""
@@ -173,6 +192,7 @@ class OtpService:
         *,
         match: bool = False,
         external_id: str | None = None,
+        page: RequestPage | None = None,
     ) -> NewRequest:
         """Create a request, for an account if one is named. Raises `ChannelUnavailable`, `MessengerUnavailable`."""
 
@@ -195,12 +215,26 @@ class OtpService:
                 match=new_match(self._rules.randomness) if match else None,
                 pairing_code=pairing.new_code(self._rules.randomness),
                 external_id=external_id,
+                page=page,
             )
             await tx.add_request(request)
             tx.emit(RequestCreated(request))
             return NewRequest(request, bots)
 
         return await self._store.write(work)
+
+    def page_of(self, caller: Caller, return_url: str, state: str | None) -> RequestPage:
+        """A hosted page that leads back to the site. Raises `PageUnavailable`, `InvalidField`."""
+        if self.public_url is None:
+            raise PageUnavailable("There is no hosted page here: the operator has not set PUBLIC_URL.")
+        registered, local = caller.project.page.return_urls, caller.mode is Mode.TEST
+        judged = pages.judged(return_url, registered, local=local, field="page.return_url")
+        return RequestPage(judged, state, self._rules.keys.first_id)
+
+    def bot_names(self, request: Request) -> dict[Channel, str]:
+        """The bots that can be reached for a request, by channel."""
+        names = self._bots.names().items()
+        return {one: name for one, name in names if name and request.channel in (None, one)}
 
     async def _links(self, tx: Tx, channel: Channel | None) -> dict[Channel, str | None]:
         bots = self._bots.names()
@@ -220,13 +254,13 @@ class OtpService:
         """What became of a request. Raises `RequestNotFound`."""
 
         async def written(tx: Tx) -> RequestState:
-            state, request = await _state(tx, caller, request_id)
+            state, request = await _state(tx, caller, request_id, self._rules.keys)
             if state.status is not request.status:
                 await finish(tx, request, state.status)
             return state
 
-        about = About(request_id=request_id, project_id=caller.project.id)
-        state, request = await self._store.read(lambda tx: _state(tx, caller, request_id), about)
+        about, keys = About(request_id=request_id, project_id=caller.project.id), self._rules.keys
+        state, request = await self._store.read(lambda tx: _state(tx, caller, request_id, keys), about)
         if state.status is request.status:
             return state
         # What is told must be true after a restart too, whatever its clock says; so it is looked at again, locked.
@@ -538,7 +572,9 @@ async def _link(tx: Tx, sub: Subscriber, code: Code, request: Request | None) ->
         await link(tx, sub, external_id)
 
 
-async def _state(tx: Tx, caller: Caller, request_id: str) -> tuple[RequestState, Request]:
+async def _state(
+    tx: Tx, caller: Caller, request_id: str, keys: codes.KeyRing
+) -> tuple[RequestState, Request]:
     await _enabled(tx, caller)
     request = await known_request(tx, caller, request_id)
     status = status_at(request, await _under_way(tx, request), tx.now)
@@ -552,9 +588,17 @@ async def _state(tx: Tx, caller: Caller, request_id: str) -> tuple[RequestState,
         request.expires_at,
         request.finished_at if sent else None,
         request.verified_at,
+        proof_of(request, keys),
         turns_at(request, tx.now) - tx.now if status is RequestStatus.PENDING else None,
     )
     return state, request
+
+
+def proof_of(request: Request, keys: codes.KeyRing) -> str | None:
+    """What a site may compare with what a browser brings from the hosted page."""
+    if request.page is None or request.verified_at is None:
+        return None
+    return keys.page_proof(request.page.key_id, request.id)
 
 
 async def _under_way(tx: Tx, request: Request) -> Delivery | None:

@@ -29,6 +29,7 @@ from storage.sqlite_tx import SqliteTx
 TABLES: Final = (
     "facts",
     "projects",
+    "logos",
     "endpoints",
     "notices",
     "api_keys",

@@ -27,9 +27,11 @@ from otp.model import (
     Project,
     Refusal,
     Request,
+    RequestPage,
     RequestStatus,
     ShownCode,
     ShownQuestion,
+    SitePage,
     Subscriber,
     Told,
 )
@@ -38,13 +40,13 @@ Row = Mapping[str, Any]
 CLOCK_FACT = "clock"
 """The fact that holds the latest time a store was seen at, in ms: no process begins before it."""
 
-PROJECT = "id, name, description, enabled, site_url, texts"
+PROJECT = "id, name, description, enabled, site_url, texts, page"
 SUBSCRIBER = "id, project_id, mode, address, language, subscribed, wrong_guesses, locked"
 TERMS = "purpose, ttl_minutes, max_attempts, code_length"
 REQUEST = (
     f"id, project_id, mode, channel, {TERMS}, status, created_at, expires_at, finished_at, bound_to, "
     "subscriber_id, reported, context, match_number, match_choice, pairing_code, opened, verified_at, "
-    "external_id"
+    "external_id, page"
 )
 CODE = f"id, subscriber_id, request_id, {TERMS}, seed, key_id, attempts, expires_at"
 DELIVERY = (
@@ -57,7 +59,35 @@ JOB = "kind, subject, due_at, attempts, owner, payload"
 def project(row: Row) -> Project:
     """A project."""
     texts = json.loads(row["texts"]) if row["texts"] else {}
-    return Project(row["id"], row["name"], row["description"], bool(row["enabled"]), row["site_url"], texts)
+    enabled, page = bool(row["enabled"]), site_page(row["page"])
+    return Project(row["id"], row["name"], row["description"], enabled, row["site_url"], texts, page)
+
+
+def site_page(stored: str | None) -> SitePage:
+    """How a project's page looks."""
+    if not stored:
+        return _NO_PAGE
+    told = json.loads(stored)
+    first = Channel(told["first"]) if "first" in told else None
+    return SitePage(
+        tuple(told.get("return_urls", ())),
+        tuple(told.get("origins", ())),
+        told.get("color"),
+        told.get("logo"),
+        first,
+    )
+
+
+def site_page_text(page: SitePage) -> str | None:
+    """The same, as it is stored."""
+    return (
+        json.dumps({name: value for name, value in asdict(page).items() if value})
+        if page != _NO_PAGE
+        else None
+    )
+
+
+_NO_PAGE = SitePage()
 
 
 def caller(row: Row) -> Caller:
@@ -127,7 +157,13 @@ def request(row: Row) -> Request:
         opened=bool(row["opened"]),
         verified_at=row["verified_at"],
         external_id=row["external_id"],
+        page=RequestPage(**json.loads(row["page"])) if row["page"] else None,
     )
+
+
+def request_page_text(page: RequestPage | None) -> str | None:
+    """A request's page, as it is stored."""
+    return json.dumps(asdict(page)) if page is not None else None
 
 
 def code(row: Row) -> Code:

@@ -123,9 +123,9 @@ class SqlTx(AccountsTx, OutboxTx, ABC):
     async def save_project(self, project: Project) -> None:
         await self._lock_project(project.id)
         await self.rows(
-            "INSERT INTO projects (id, name, description, enabled, created_at, site_url, texts) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE "
-            "SET name = $2, description = $3, enabled = $4, site_url = $6, texts = $7",
+            "INSERT INTO projects (id, name, description, enabled, created_at, site_url, texts, page) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE "
+            "SET name = $2, description = $3, enabled = $4, site_url = $6, texts = $7, page = $8",
             project.id,
             project.name,
             project.description,
@@ -133,15 +133,33 @@ class SqlTx(AccountsTx, OutboxTx, ABC):
             self.now,
             project.site_url,
             rows.texts_text(project),
+            rows.site_page_text(project.page),
         )
+
+    async def save_logo(self, project_id: str, digest: str, picture: bytes) -> None:
+        await self.rows(
+            "INSERT INTO logos (project_id, digest, picture) VALUES ($1, $2, $3) "
+            "ON CONFLICT (project_id) DO UPDATE SET digest = $2, picture = $3",
+            project_id,
+            digest,
+            picture,
+        )
+
+    async def delete_logo(self, project_id: str) -> None:
+        await self.rows("DELETE FROM logos WHERE project_id = $1", project_id)
+
+    async def logo(self, digest: str) -> bytes | None:
+        row = await self._one("SELECT picture FROM logos WHERE digest = $1 LIMIT 1", digest)
+        return bytes(row["picture"]) if row else None
 
     async def delete_project(self, project_id: str) -> bool:
         await self._lock_project(project_id)
         await self.rows("DELETE FROM api_keys WHERE project_id = $1", project_id)
         await self.rows("UPDATE endpoints SET deleted_at = $2 WHERE project_id = $1", project_id, self.now)
+        await self.delete_logo(project_id)
         return await self._did(
-            "UPDATE projects SET deleted = 1, enabled = 0, name = '', description = '', site_url = NULL, texts = NULL "
-            "WHERE id = $1 AND deleted = 0 RETURNING id",
+            "UPDATE projects SET deleted = 1, enabled = 0, name = '', description = '', site_url = NULL, texts = NULL, "
+            "page = NULL WHERE id = $1 AND deleted = 0 RETURNING id",
             project_id,
         )
 
@@ -424,8 +442,8 @@ class SqlTx(AccountsTx, OutboxTx, ABC):
     async def add_request(self, request: Request) -> None:
         await self.rows(
             "INSERT INTO requests (id, project_id, mode, channel, purpose, ttl_minutes, max_attempts, code_length, "
-            "status, created_at, expires_at, context, match_number, match_choice, pairing_code, external_id) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+            "status, created_at, expires_at, context, match_number, match_choice, pairing_code, external_id, page) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
             request.id,
             request.project_id,
             request.mode,
@@ -442,6 +460,7 @@ class SqlTx(AccountsTx, OutboxTx, ABC):
             ",".join(request.match.choice) if request.match else None,
             request.pairing_code,
             request.external_id,
+            rows.request_page_text(request.page),
         )
 
     async def request(self, request_id: str) -> Request | None:
