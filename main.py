@@ -351,8 +351,9 @@ def make_core(
     mode: Mode,
     skins: Mapping[Channel, Skin],
     bots: Bots,
+    public_url: str | None,
 ) -> Core:
-    """Wire the rules. `mode` is that of the messengers' people."""
+    """Wire the rules. `mode` is that of the messengers' people, `public_url` where browsers reach us."""
     from bot.replies import CodeMessenger
     from config.logs import log_breaker
     from otp.codes import KeyRing
@@ -368,7 +369,7 @@ def make_core(
     rules = Rules(make_policy(settings), KeyRing(settings.keys), randomness)
     messengers = {channel: CodeMessenger(skin) for channel, skin in skins.items()}
     courier = Courier(store, rules, clock, messengers, _failed, log_breaker)
-    service = OtpService(store, rules, courier, bots, rehearses=rehearses)
+    service = OtpService(store, rules, courier, bots, rehearses=rehearses, public_url=public_url)
     taps = Taps(store, rules, mode)
     protection = Protection(store, rules, taps)
     rehearsal = Rehearsal(store, rules, courier, service) if rehearses else None
@@ -383,12 +384,14 @@ def build_app(
     randomness: Randomness,
     mode: Mode,
     skins: Mapping[Channel, Skin],
+    public_url: str | None = None,
 ) -> Service:
-    """Wire all parts over an open store. Begins nothing."""
+    """Wire all parts over an open store. Begins nothing. `public_url`: for browsers, where that is not PUBLIC_URL."""
     from aiohttp import web
 
     from api.app import Health, frame, refusal
     from api.bodies import read_limited
+    from api.pages import PageLimits, PageRoutes
     from bot.dialog import Dialog
     from bot.fetching import Fetcher
     from bot.replies import Replies, ReplyLimit
@@ -396,6 +399,7 @@ def build_app(
     from bot.webhooks import WebhookRoutes
     from config.logs import log_event
     from otp.events import DeliverySettled
+    from otp.hosted import HostedPages
     from otp.jobs import JobRunner
     from otp.projects import Projects
     from otp.waiting import Waiters
@@ -411,6 +415,7 @@ def build_app(
         mode=mode,
         skins=skins,
         bots=registration,
+        public_url=public_url or settings.public_url,
     )
     courier, limit = core.courier, ReplyLimit(settings.replies_per_minute, clock)
     replies = Replies(skins, store, limit, _failed)
@@ -440,6 +445,9 @@ def build_app(
     api = make_api(settings, waiters, clock, mode, core.rehearsal)
     app = web.Application(middlewares=[frame(randomness)])
     app.add_routes([*api.routes(), *telling.routes(api.door), *health.routes(), *hooks.routes()])
+    app.add_routes(
+        PageRoutes(HostedPages(core.service), waiters, PageLimits.beside(api.door.limits, clock)).routes()
+    )
     app.add_routes(reference_routes(settings))
     return Service(
         app,

@@ -20,6 +20,10 @@ PLAYED: Final = web.RequestKey("played", bool)
 """There for callers whose key is of a mode that is only played: each answer says so."""
 
 
+SHARED: Final = web.RequestKey("shared", str)
+"""The origin whose scripts may read the answer."""
+
+
 def say_test(answer: web.StreamResponse) -> None:
     """`"test": true` in an answer that is a JSON object."""
     if isinstance(answer, web.Response) and isinstance(answer.body, bytes) and answer.body.startswith(b"{"):
@@ -44,13 +48,16 @@ def dress(answer: web.StreamResponse, request: web.Request) -> None:
     if not answer.prepared:
         if RATE in request:
             answer.headers.update(request[RATE].fields)
-        dress_as(answer, request[REQUEST_ID], kept=not request.path.startswith("/v1"))
+        if SHARED in request:
+            answer.headers["Access-Control-Allow-Origin"] = request[SHARED]
+            answer.headers["Access-Control-Expose-Headers"] = "RateLimit, RateLimit-Policy, Retry-After"
+        dress_as(answer, request[REQUEST_ID], kept=not request.path.startswith(("/v1", "/c/")))
 
 
 def dress_as(answer: web.StreamResponse, request_id: str, *, kept: bool) -> None:
     """The headers that every answer has; one that is not `kept` must stay in no cache."""
     answer.headers["X-Request-Id"] = request_id
     if not kept:
-        answer.headers["Cache-Control"] = "no-store"
+        answer.headers.setdefault("Cache-Control", "no-store")
     answer.headers["X-Content-Type-Options"] = "nosniff"
     answer.headers["Server"] = "tapcode"

@@ -48,6 +48,10 @@ class Limits:
     """Those who wait for a change."""
     trusted_proxies: Sequence[Network] = ()
 
+    def address(self, request: web.Request) -> str:
+        """Of a client, as far as it is limited by that."""
+        return one_site(client_address(request, self.trusted_proxies))
+
     @classmethod
     def per_minute(
         cls,
@@ -124,7 +128,7 @@ class Door:
         return await self.service.authenticate(hashed)
 
     def _address(self, request: web.Request) -> str:
-        return one_site(client_address(request, self.limits.trusted_proxies))
+        return self.limits.address(request)
 
     def _refuse(self, request: web.Request, *, given: bool) -> NoReturn:
         """`given`: a key came, in its right form."""
@@ -133,7 +137,7 @@ class Door:
         know_of_call("client", address)
         if not taken.allowed:
             request[RATE] = taken
-            raise _too_often(taken, "Too many calls without a valid API key came from this address.")
+            raise too_often(taken, "Too many calls without a valid API key came from this address.")
         wrong = "No project has this API key, or not any more." if given else _HOW
         raise Problem("unauthorized", wrong, {"WWW-Authenticate": 'Bearer realm="tapcode"'})
 
@@ -156,8 +160,9 @@ class Door:
             detail = "The status of this request was read too often: once in 1-2 seconds is enough."
         request[RATE] = taken
         if not taken.allowed:
-            raise _too_often(taken, detail)
+            raise too_often(taken, detail)
 
 
-def _too_often(taken: Taken, detail: str) -> Problem:
+def too_often(taken: Taken, detail: str) -> Problem:
+    """What a limit says to a call that is one too many."""
     return Problem("rate_limited", detail, {"Retry-After": str(taken.retry_after)})

@@ -93,13 +93,13 @@ class Seats:
 
     def __init__(self, each: int, together: int) -> None:
         self._each = each
-        self._together = together
+        self.together = together
         self._taken: Counter[Hashable] = Counter()
         self._all = 0
 
     def seat(self, subject: Hashable) -> Seat | None:
         """A seat, to be held as a context; None when there is none left."""
-        if self._all >= self._together or self._taken[subject] >= self._each:
+        if self._all >= self.together or self._taken[subject] >= self._each:
             return None
         return Seat(self, subject)
 

@@ -6,8 +6,9 @@ Ten thousand may wait at the same time, so what stays in memory meanwhile is lit
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Final, Protocol, cast
 from urllib.parse import parse_qsl
 from zlib import crc32
@@ -19,7 +20,7 @@ from api.auth import Door
 from api.bodies import InvalidFields
 from api.operations import Operation
 from otp.errors import OtpError
-from otp.model import RequestStatus
+from otp.model import Caller, RequestStatus
 from otp.notices import rfc3339
 from otp.policy import SECOND_MS
 from otp.service import RequestState
@@ -45,24 +46,38 @@ class Connection(Protocol):
     when_lost: Callable[[], None] | None
 
 
-class StatusCalls:
-    """Answers the status call in all its forms."""
+class Following(ABC):
+    """Answers what became of a request, in all forms, to whoever may know."""
 
-    def __init__(self, waiters: Waiters, door: Door, operation: Operation) -> None:
+    def __init__(self, waiters: Waiters) -> None:
         self._waiters = waiters
-        self._door = door
-        self._operation = operation
+
+    @abstractmethod
+    async def _admit(self, request: web.Request) -> tuple[Caller, str]:
+        """On whose behalf a caller asks, and about which request. Raises `Problem`, `OtpError`."""
+
+    @abstractmethod
+    def _seat(self, request: web.Request) -> AbstractContextManager[None]:
+        """A place to wait, for a caller that was let in. Raises `Problem`."""
+
+    @abstractmethod
+    async def _still_opens(self, request: web.Request) -> bool:
+        """Whether a caller that was let in long ago would be let in now."""
+
+    @abstractmethod
+    async def _body(self, request_id: str, state: RequestState) -> dict[str, Any]:
+        """What is told."""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """What became of a request, now or later. Raises `InvalidFields`, `Problem`, `OtpError`."""
-        caller = await self._door.admit(request, self._operation)
-        request_id = request.match_info["request_id"]
+        caller, request_id = await self._admit(request)
         stream = wants_stream(request)
         seconds = _seconds(request, stream=stream)
         if request.method == "HEAD" or (not stream and seconds is None):
-            answer = json_answer(body(await self._waiters.service.status(caller, request_id)))
+            state = await self._waiters.service.status(caller, request_id)
+            answer = json_answer(await self._body(request_id, state))
             return _head(answer) if stream else answer
-        with self._door.seat(request), self._waiters.waiter(caller, request_id) as waiter:
+        with self._seat(request), self._waiters.waiter(caller, request_id) as waiter:
             connection = cast(Connection, request.protocol)
             connection.when_lost = waiter.give_up
             if request.transport is None:
@@ -77,7 +92,7 @@ class StatusCalls:
                         return web.Response(status=GONE)
                     # At the end of the process thousands are answered at once, and nothing told them to look again.
                     state = changed or (state if self._waiters.closed else await waiter.state())
-                return json_answer(body(state))
+                return json_answer(await self._body(request_id, state))
             finally:
                 connection.when_lost = None
 
@@ -93,16 +108,38 @@ class StatusCalls:
         with suppress(ConnectionError, OtpError):  # the client comes back, and is told then what is wrong
             await answer.write(b"retry: %d\n\n" % (RETRY_MS + crc32(request_id.encode()) % RETRY_SPREAD_MS))
             if event_id(state) != seen:
-                await answer.write(_event(state, more))
+                await answer.write(_event(state, await self._body(request_id, state) | more))
             while not _is_final(state):
                 changed = await waiter.change(HEARTBEAT_MS)
                 if waiter.gone or (self._waiters.closed and not changed):
                     break
-                if changed and not await self._door.still_opens(request):
+                if changed and not await self._still_opens(request):
                     break
                 state = changed or state
-                await answer.write(_event(changed, more) if changed else HEARTBEAT)
+                told = changed and _event(changed, await self._body(request_id, changed) | more)
+                await answer.write(told or HEARTBEAT)
         return answer
+
+
+class StatusCalls(Following):
+    """Answers the API's status call."""
+
+    def __init__(self, waiters: Waiters, door: Door, operation: Operation) -> None:
+        super().__init__(waiters)
+        self._door = door
+        self._operation = operation
+
+    async def _admit(self, request: web.Request) -> tuple[Caller, str]:
+        return await self._door.admit(request, self._operation), request.match_info["request_id"]
+
+    def _seat(self, request: web.Request) -> AbstractContextManager[None]:
+        return self._door.seat(request)
+
+    async def _still_opens(self, request: web.Request) -> bool:
+        return await self._door.still_opens(request)
+
+    async def _body(self, _request_id: str, state: RequestState) -> dict[str, Any]:
+        return body(state)
 
 
 def _head(answer: web.Response) -> web.Response:
@@ -132,8 +169,8 @@ def event_id(state: RequestState) -> str:
     return f"{state.status}-reported" if state.reported else str(state.status)
 
 
-def _event(state: RequestState, more: dict[str, Any]) -> bytes:
-    return b"event: status\nid: %s\ndata: %s\n\n" % (event_id(state).encode(), json_body(body(state) | more))
+def _event(state: RequestState, told: dict[str, Any]) -> bytes:
+    return b"event: status\nid: %s\ndata: %s\n\n" % (event_id(state).encode(), json_body(told))
 
 
 def _is_final(state: RequestState) -> bool:
