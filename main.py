@@ -617,8 +617,9 @@ async def sandbox(settings: Settings, *, fetch: bool) -> None:
     """The service wired to simulated messengers: a new database and a new key at each start, on this machine only."""
     from config.clock import SystemClock, SystemRandomness
     from otp.model import Mode
+    from otp.projects import Change, PageChange
     from sandbox.control import add_sandbox_routes
-    from sandbox.demo import PUBLIC_URL, Demo
+    from sandbox.demo import PUBLIC_URL, Demo, local_sites
     from sandbox.guard import local_only
     from storage import SQLITE, open_store, remove
 
@@ -641,15 +642,23 @@ async def sandbox(settings: Settings, *, fetch: bool) -> None:
             },
         )
         store = await open_store(SQLITE + SANDBOX_DATABASE, clock)
+        base_url = f"http://{'localhost' if settings.host == '127.0.0.1' else host}:{settings.port}"
         service = build_app(
-            wired, store=store, clock=clock, randomness=randomness, mode=Mode.TEST, skins=make_skins(wired)
+            wired,
+            store=store,
+            clock=clock,
+            randomness=randomness,
+            mode=Mode.TEST,
+            skins=make_skins(wired),
+            public_url=base_url,
         )
         service.app.middlewares.insert(1, local_only)
         try:
             made = await service.projects.create(
                 "Ромашка · Daisy", "Цветы с доставкой. Flowers, delivered.", "https://daisy.example/login"
             )
-            base_url = f"http://{'localhost' if settings.host == '127.0.0.1' else host}:{settings.port}"
+            page = PageChange(return_urls=local_sites(base_url), origins=local_sites(base_url))
+            await service.projects.update(made.project.id, Change(page=page))
             facts = {
                 "api_key": made.api_key,
                 "project": made.project.name,

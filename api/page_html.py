@@ -222,11 +222,13 @@ def _waiting(view: View, shown: Shown, words: Words) -> str:
     ways = [_way(channel, bot, request, shown, words) for channel, bot in view.bots.items()]
     if ways:
         parts.append(f'<p class="only-stuck stuck-how" tabindex="-1">{words("stuck_how")}</p>')
-        parts.append(f'<ul class="ways">{"".join(ways)}</ul>')
+        parts.append(f'<p class="only-desk">{words("scan")}</p><ul class="ways">{"".join(ways)}</ul>')
+        code = escape(pairing.shown(request.pairing_code or ""))
+        parts.append(f'<p class="more">{words("or_write")} <bdi class="pairing">{code}</bdi></p>')
         parts.append(f'<p class="ask-stuck"><a href="#more">{words("stuck")}</a></p>')
     else:
         parts.append(f'<p class="notice">{words("no_bot")}</p>')
-    parts.append(f'<p class="lasts"><span class="wait" data-script hidden>{words("waits")}</span>')
+    parts.append(f'<p class="lasts"><span data-script hidden>{words("waits")}</span>')
     parts.append(f"<span data-no-script>{words('refreshes')}</span> {_lasts(view, words)}</p>")
     return "".join(parts)
 
@@ -234,15 +236,13 @@ def _waiting(view: View, shown: Shown, words: Words) -> str:
 def _way(channel: Channel, bot: str, request: Request, shown: Shown, words: Words) -> str:
     """One messenger: the button, and what helps where that opens nothing."""
     address = escape(link(channel, bot, request.id) or "")
-    code = escape(pairing.shown(request.pairing_code or ""))
-    who = f"<bdi>@{escape(bot)}</bdi>" if channel is Channel.TELEGRAM else "MAX"
+    who = f'<p class="quiet">@{escape(bot)}</p>' if channel is Channel.TELEGRAM else ""
     return (
         f'<li class="way" data-channel="{channel}">'
         f'<a class="go" href="{address}" target="_blank" rel="noopener noreferrer">{words(f"open_{channel}")}'
         f" <small hidden>({words('last')})</small></a>"
         f'<div class="more"><img src="{shown.path}/qr.svg?channel={channel}" width="176" height="176" loading="lazy" '
-        f'alt="{words(f"scan_{channel}")}"><p>{words("or_write", bot=who)} '
-        f'<bdi class="pairing">{code}</bdi></p>'
+        f'alt="{words(f"scan_{channel}")}"><bdi>{who}</bdi>'
         f'<div class="only-stuck"><p class="address" dir="ltr">{address}</p>'
         f'<button class="plain" type="button" data-copy="{address}" hidden>{words("copy")}</button></div></div></li>'
     )
@@ -253,6 +253,7 @@ def _code(view: View, shown: Shown, words: Words) -> str:
     bot = view.bots.get(channel, "")
     length = view.request.terms.length
     chat = f"https://t.me/{bot}" if channel is Channel.TELEGRAM else f"https://max.ru/{bot}"
+    focus = "" if shown.embedded else " autofocus"  # within a frame it is refused, loudly
     wrong = shown.note in ("wrong_code", "malformed_code")
     where = words(f"code_{channel}", bot=f"<bdi>@{escape(bot)}</bdi>")
     note = _note(shown, words, length)
@@ -261,7 +262,7 @@ def _code(view: View, shown: Shown, words: Words) -> str:
         f'<a href="{escape(chat)}" target="_blank" rel="noopener noreferrer">{words("look")}</a></p>'
         f'<form method="post" action="{shown.path}{shown.query()}">{note}'
         f'<label for="code">{words("label", length=length)}</label>'
-        f'<input id="code" name="code" inputmode="numeric" autocomplete="one-time-code" required autofocus '
+        f'<input id="code" name="code" inputmode="numeric" autocomplete="one-time-code"{focus} required '
         f'maxlength="500" data-length="{length}" dir="ltr" aria-describedby="left"'
         f"{' aria-invalid=true' if wrong else ''}>"
         f'<button class="check" data-label="{words("check")}">{words("check")}</button>'

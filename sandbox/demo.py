@@ -14,6 +14,18 @@ PUBLIC_URL = "https://sandbox.tapcode.invalid"
 """What is registered at the simulators, as a real messenger wants it; they deliver to the service on loopback."""
 
 
+SITE_PORTS = (3000, 4321, 5000, 5173, 8000)
+"""Where sites that are being written are usually served."""
+
+
+def local_sites(base_url: str) -> list[str]:
+    """The sandbox's own address, and those where somebody may have a site of their own to try with it."""
+    return [
+        base_url,
+        *(f"http://{name}:{port}" for port in SITE_PORTS for name in ("localhost", "127.0.0.1")),
+    ]
+
+
 class Demo:
     """Two messengers for one service at `service_url`."""
 

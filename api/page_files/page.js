@@ -92,7 +92,7 @@
 
   async function told(state) {
     failures = 0;
-    offline(false);
+    offline(!navigator.onLine);
     if (!done && state.stage !== stage) await show();
   }
 
