@@ -236,13 +236,13 @@ def _waiting(view: View, shown: Shown, words: Words) -> str:
 def _way(channel: Channel, bot: str, request: Request, shown: Shown, words: Words) -> str:
     """One messenger: the button, and what helps where that opens nothing."""
     address = escape(link(channel, bot, request.id) or "")
-    who = f'<p class="quiet">@{escape(bot)}</p>' if channel is Channel.TELEGRAM else ""
+    who = f'<p class="quiet"><bdi>@{escape(bot)}</bdi></p>' if channel is Channel.TELEGRAM else ""
     return (
         f'<li class="way" data-channel="{channel}">'
         f'<a class="go" href="{address}" target="_blank" rel="noopener noreferrer">{words(f"open_{channel}")}'
         f" <small hidden>({words('last')})</small></a>"
         f'<div class="more"><img src="{shown.path}/qr.svg?channel={channel}" width="176" height="176" loading="lazy" '
-        f'alt="{words(f"scan_{channel}")}"><bdi>{who}</bdi>'
+        f'alt="{words(f"scan_{channel}")}">{who}'
         f'<div class="only-stuck"><p class="address" dir="ltr">{address}</p>'
         f'<button class="plain" type="button" data-copy="{address}" hidden>{words("copy")}</button></div></div></li>'
     )

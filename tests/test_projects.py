@@ -6,11 +6,12 @@ import pytest
 
 from otp.codes import key_hash
 from otp.errors import InvalidField
-from otp.model import Ending
+from otp.model import Channel, Ending, SitePage
 from otp.policy import HOUR_MS
-from otp.projects import CONFIGURED_PROJECT, Change, ProjectNotFound
+from otp.projects import CONFIGURED_PROJECT, Change, PageChange, ProjectNotFound
 from otp.service import Reason
 from tests.fakes import FakeClock
+from tests.test_pages import picture
 from tests.world import LOGIN, World
 
 KEY, NEXT_KEY = "tc_live_" + "c" * 40, "tc_live_" + "d" * 40
@@ -109,3 +110,26 @@ async def test_a_pause_kills_the_codes_and_their_messages_tell_it(world: World) 
     await world.projects.set_enabled(world.caller.project.id, True)
     assert (await world.verify(ours, world.telegram.codes[-1])).reason is None
     assert (await world.verify(theirs, their_code, caller=world.other)).reason is None
+
+
+async def test_what_is_said_of_the_hosted_page_stays_until_it_is_changed(world: World) -> None:
+    """Each part by itself; what is empty takes the old away, and the picture goes with it."""
+    project_id = world.caller.project.id
+
+    async def changed(**said: object) -> SitePage:
+        return (await world.projects.update(project_id, Change(page=PageChange(**said)))).page  # type: ignore[arg-type]
+
+    await changed(return_urls=["https://a.example/x"], origins=["https://A.example"])
+    page = await changed(color="#FFCC00", logo=picture(), first=Channel.MAX)
+    assert page.logo is not None
+    assert page == SitePage(
+        ("https://a.example/x",), ("https://a.example",), "#ffcc00", page.logo, Channel.MAX
+    )
+    assert await world.store.read(lambda tx: tx.logo(page.logo or "")) == picture()
+    assert (await world.projects.update(project_id, Change(name="Other"))).page == page
+    assert await world.store.read(lambda tx: tx.logo(page.logo or "")) == picture()
+    for wrong in ({"color": "red"}, {"logo": b"<svg/>"}, {"origins": ["*"]}, {"return_urls": ["/x"]}):
+        with pytest.raises(InvalidField):
+            await changed(**wrong)
+    assert await changed(return_urls=[""], origins=[], color="", logo=b"") == SitePage(first=Channel.MAX)
+    assert await world.store.read(lambda tx: tx.logo(page.logo or "")) is None

@@ -27,8 +27,10 @@ from otp.model import (
     Project,
     Refusal,
     Request,
+    RequestPage,
     RequestStatus,
     SentMessage,
+    SitePage,
     Subscriber,
 )
 from otp.policy import HOUR_MS, MINUTE_MS, REQUEST_KEPT_MS, UPDATE_KEYS_KEPT_MS
@@ -82,6 +84,42 @@ async def run(store: Store, name: str, *values: object, **named: object) -> obje
         return await getattr(tx, name)(*values, **named)
 
     return await store.write(work)
+
+
+# ------------------------------------------------------------------ hosted pages
+
+
+async def test_what_belongs_to_a_hosted_page_is_kept(filled: Store) -> None:
+    """How a project's looks, beside its key too, and where a request's leads."""
+    page = SitePage(("https://a.example/x",), ("https://a.example",), "#c2185b", "digest", Channel.MAX)
+    await run(filled, "save_project", replace(SHOP, page=page))
+    await run(filled, "add_key", "p1", Mode.LIVE, key_hash("key"))
+    assert await run(filled, "project", "p1") == replace(SHOP, page=page)
+    assert await run(filled, "project", "p2") == BANK
+    caller = await filled.caller(key_hash("key"))
+    assert caller is not None
+    assert caller.project.page == page
+    for number, state in enumerate(("s", None)):
+        request = replace(
+            REQUEST, id=f"{number}" * 16, page=RequestPage("https://a.example/x?y=ж", state, "key1")
+        )
+        await run(filled, "add_request", request)
+        assert await run(filled, "request", request.id) == request
+    await run(filled, "save_project", SHOP)
+    assert await run(filled, "project", "p1") == SHOP
+
+
+async def test_a_picture_is_kept_until_it_is_replaced_or_its_project_is_gone(filled: Store) -> None:
+    """One for each project, found by its digest."""
+    await run(filled, "save_logo", "p1", "one", b"\x00\xff1")
+    await run(filled, "save_logo", "p2", "one", b"\x00\xff1")
+    assert await run(filled, "logo", "one") == b"\x00\xff1"
+    await run(filled, "save_logo", "p1", "two", b"2")
+    await run(filled, "delete_logo", "p2")
+    assert await run(filled, "logo", "one") is None
+    assert await run(filled, "logo", "two") == b"2"
+    await run(filled, "delete_project", "p1")
+    assert await run(filled, "logo", "two") is None
 
 
 # ------------------------------------------------------------------ transactions
