@@ -1,7 +1,7 @@
 """The hosted page as HTML, and the files beside it. Only `api.pages` imports this; nothing is read before it is asked for.
 
-All that a site or a person said is escaped, once, here; there is no inline script or style, so that the policy needs no
-exception.
+Addresses are relative: a proxy may have put us below a path. All that a site or a person said is escaped, once, here;
+there is no inline script or style, so that the policy needs no exception.
 """
 
 from __future__ import annotations
@@ -48,11 +48,6 @@ class Shown:
     proven: bool = False
     """This is the browser in which the code was entered."""
     origins: tuple[str, ...] = ()
-
-    @property
-    def path(self) -> str:
-        """Of the page."""
-        return f"/c/{self.token}"
 
     def query(self, **changed: str) -> str:
         """The same page again."""
@@ -121,7 +116,8 @@ def page(view: View, shown: Shown) -> str:
         inside = _code(view, shown, words)
     else:
         inside = _end(view, shown, words)
-    picture = f'<img src="/pages/{view.project.page.logo}.png" alt="">' if view.project.page.logo else ""
+    picture = f'<img src="../pages/{view.project.page.logo}.png" alt="">' if view.project.page.logo else ""
+    told = f' data-channel="{view.channel or ""}" data-trouble="{view.trouble or ""}"'
     other = next(one for one in LANGUAGES if one != shown.language)
     head = (
         f'<header>{picture}<p dir="auto">{name}</p>'
@@ -135,7 +131,7 @@ def page(view: View, shown: Shown) -> str:
         refresh=_refresh(view, shown),
         stage=view.stage,
         facts=_facts(view, shown, words),
-        body=f'{head}<main id="more" data-channel="{view.channel or ""}">{inside}</main>',
+        body=f'{head}<main id="more"{told}>{inside}</main>',
     )
 
 
@@ -194,9 +190,9 @@ def _facts(view: View, shown: Shown, words: Words) -> str:
     facts = {
         "stage": view.stage,
         "request": view.request.id,
-        "status": f"{shown.path}/status",
-        "verify": f"{shown.path}/verify",
-        "again": f"{shown.path}/again",
+        "status": f"{shown.token}/status",
+        "verify": f"{shown.token}/verify",
+        "again": f"{shown.token}/again",
     }
     html = "".join(f' data-{name}="{value}"' for name, value in facts.items())
     html += "".join(f' data-{name}="{words(name)}"' for name in ("copied", "checking", "soon"))
@@ -241,7 +237,7 @@ def _way(channel: Channel, bot: str, request: Request, shown: Shown, words: Word
         f'<li class="way" data-channel="{channel}">'
         f'<a class="go" href="{address}" target="_blank" rel="noopener noreferrer">{words(f"open_{channel}")}'
         f" <small hidden>({words('last')})</small></a>"
-        f'<div class="more"><img src="{shown.path}/qr.svg?channel={channel}" width="176" height="176" loading="lazy" '
+        f'<div class="more"><img src="{shown.token}/qr.svg?channel={channel}" width="176" height="176" loading="lazy" '
         f'alt="{words(f"scan_{channel}")}">{who}'
         f'<div class="only-stuck"><p class="address" dir="ltr">{address}</p>'
         f'<button class="plain" type="button" data-copy="{address}" hidden>{words("copy")}</button></div></div></li>'
@@ -260,14 +256,14 @@ def _code(view: View, shown: Shown, words: Words) -> str:
     return (
         f'<h1 tabindex="-1">{words("code")}</h1><p>{where} '
         f'<a href="{escape(chat)}" target="_blank" rel="noopener noreferrer">{words("look")}</a></p>'
-        f'<form method="post" action="{shown.path}{shown.query()}">{note}'
+        f'<form method="post" action="{shown.query()}">{note}'
         f'<label for="code">{words("label", length=length)}</label>'
         f'<input id="code" name="code" inputmode="numeric" autocomplete="one-time-code"{focus} required '
         f'maxlength="500" data-length="{length}" dir="ltr" aria-describedby="left"'
         f"{' aria-invalid=true' if wrong else ''}>"
         f'<button class="check" data-label="{words("check")}">{words("check")}</button>'
         f'<p id="left" class="lasts">{words.number("attempts", view.attempts_left)} {_lasts(view, words)}</p></form>'
-        f'<form method="post" action="{shown.path}{shown.query()}"><input type="hidden" name="again" value="1">'
+        f'<form method="post" action="{shown.query()}"><input type="hidden" name="again" value="1">'
         f'<button class="plain">{words("again")}</button></form>'
         f'<p><a href="{escape(view.way_back())}"{_top(shown)}>{words("other")}</a></p>'
         f'<template id="done">{_led_back(words, _host(view), "", shown)}</template>'
@@ -365,19 +361,25 @@ def _colored(color: str) -> File:
 def _style(color: str | None) -> str:
     if color is None:
         return file_address("page.css")
-    return f"/pages/page.{_colored(color).digest}.{color[1:]}.css"
+    return f"../pages/page.{_colored(color).digest}.{color[1:]}.css"
 
 
 def file_address(name: str) -> str:
-    """The address of a file of the page."""
+    """The address of a file of the page, as a page has it."""
     stem, _, suffix = name.partition(".")
-    return f"/pages/{stem}.{_read(name).digest}.{suffix}"
+    return f"../pages/{stem}.{_read(name).digest}.{suffix}"
 
 
 _NAME: Final = re.compile(
     r"(?P<stem>[a-z]+)\.(?P<digest>[0-9a-f]{12})(?:\.(?P<color>[0-9a-f]{6}))?\.(?P<suffix>css|js|svg)",
     re.ASCII,
 )
+
+
+def is_colored(name: str) -> bool:
+    """Whether a file is made when it is asked for."""
+    found = _NAME.fullmatch(name)
+    return found is not None and found["color"] is not None
 
 
 def file_named(name: str) -> tuple[File, bool] | None:

@@ -270,7 +270,8 @@ class PageRoutes:
             else:
                 note = {"n": str(verdict.reason)}
         kept = {name: request.query[name] for name in ("lang", "embed") if name in request.query}
-        answer = web.Response(status=303, headers={"Location": f"{request.path}?{urlencode(kept | note)}"})
+        token = request.match_info["token"]
+        answer = web.Response(status=303, headers={"Location": f"{token}?{urlencode(kept | note)}"})
         self._prove(answer, request, proof)
         return answer
 
@@ -281,7 +282,7 @@ class PageRoutes:
                 COOKIE,
                 proof,
                 max_age=PROOF_SECONDS,
-                path=f"/c/{request.match_info['token']}",
+                path=f"{self._hosted.folder}/c/{request.match_info['token']}",
                 httponly=True,
                 secure=self._hosted.is_secure,
                 samesite="Lax",
@@ -365,6 +366,8 @@ class PageRoutes:
         name = request.match_info["name"]
         if name.endswith(".png"):
             return await self._logo(request, name.removesuffix(".png"))
+        if page_html.is_colored(name):
+            self._limits.take_address(request)  # there are millions of them
         found = page_html.file_named(name)
         if found is None:
             raise web.HTTPNotFound

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
+from urllib.parse import urlsplit
 
 from otp.errors import NothingToRepeat, RequestNotFound
 from otp.lifecycle import UNDER_WAY, is_forgotten, status_at, under_way
@@ -101,6 +102,11 @@ class HostedPages:
     def is_secure(self) -> bool:
         """Whether browsers reach us through TLS."""
         return (self._service.public_url or "").startswith("https://")
+
+    @property
+    def folder(self) -> str:
+        """Below which path browsers reach us."""
+        return urlsplit(self._service.public_url or "").path
 
     def request_id(self, token: str) -> str:
         """Which request a token is for, by the token alone."""

@@ -164,6 +164,18 @@ async def test_send_again_is_limited_like_any_message(store: Store, clock: FakeC
     await world.courier.close(0)
 
 
+async def test_where_browsers_reach_it(world: World) -> None:
+    """Its cookie goes to its own path alone, and through TLS where there is any."""
+    hosted = HostedPages(world.service)
+    for url, folder, secure in (
+        ("https://example.org", "", True),
+        ("https://example.org/codes", "/codes", True),
+        ("http://localhost:8080", "", False),
+    ):
+        world.service.public_url = url
+        assert (hosted.folder, hosted.is_secure) == (folder, secure)
+
+
 async def test_the_projects_order(world: World) -> None:
     """What it wants first is offered first."""
     one = await visitor(world)

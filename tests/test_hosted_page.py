@@ -86,8 +86,11 @@ async def test_the_whole_way_without_a_script(shop: Running):
     assert 'autocomplete="one-time-code"' in page.text
     assert "3 attempts left" in page.text
     wrong = await browse(shop, at(request), "POST", data={"code": f"{(int(code) + 1) % 10**6:06}"})
-    assert (wrong.status, wrong.headers["Location"]) == (303, f"{at(request)}?n=wrong_code")
-    told = await browse(shop, wrong.headers["Location"])
+    assert (wrong.status, wrong.headers["Location"]) == (
+        303,
+        f"{request['client_token']}?n=wrong_code",
+    )
+    told = await browse(shop, f"/c/{wrong.headers['Location']}")
     assert "This code is wrong." in told.text
     assert "2 attempts left" in told.text
     right = await browse(shop, at(request), "POST", data={"code": f" {code[:3]}-{code[3:]}"})
@@ -320,9 +323,9 @@ async def test_a_qr_code_says_the_link(shop: Running, channel: str):
 async def test_the_files_of_a_page(shop: Running):
     """At addresses that change with them, kept for good, compressed; in a project's colour, readable in both themes."""
     page = await browse(shop, at(await asked(shop)))
-    style = re.search(r'href="(/pages/page\.[0-9a-f]{12}\.ffcc00\.css)"', page.text)
-    script = re.search(r'src="(/pages/page\.[0-9a-f]{12}\.js)"', page.text)
-    logo = re.search(r'src="(/pages/[0-9a-f]{32}\.png)"', page.text)
+    style = re.search(r'href="\.\.(/pages/page\.[0-9a-f]{12}\.ffcc00\.css)"', page.text)
+    script = re.search(r'src="\.\.(/pages/page\.[0-9a-f]{12}\.js)"', page.text)
+    logo = re.search(r'src="\.\.(/pages/[0-9a-f]{32}\.png)"', page.text)
     assert style is not None
     assert script is not None
     assert logo is not None
@@ -381,6 +384,17 @@ async def test_a_page_that_is_refused(shop: Running, page: Any):
     answer = await shop.call("POST", "/v1/otp/request", {"page": page})
     assert (answer.status, answer.json["code"]) == (400, "validation_failed")
     assert answer.json["errors"][0]["field"].startswith("page")
+
+
+async def test_a_page_below_a_path():
+    """All that it names is beside it."""
+    async with running(public_url="https://example.org/codes") as one:
+        [project] = await one.service.projects.all()
+        await one.service.projects.update(project.id, Change(page=PageChange(return_urls=[HOME])))
+        request = await asked(one)
+        assert request["page_url"] == f"https://example.org/codes{at(request)}"
+        page = await browse(one, at(request))
+        assert not re.search(r'(href|src|action|data-[a-z]+)="/', page.text)
 
 
 async def test_no_page_where_nobody_could_open_it():

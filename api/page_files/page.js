@@ -93,7 +93,8 @@
   async function told(state) {
     failures = 0;
     offline(!navigator.onLine);
-    if (!done && state.stage !== stage) await show();
+    const news = state.stage !== stage || (state.trouble || "") !== (main().dataset.trouble || "");
+    if (!done && news) await show();
   }
 
   async function ask(seconds) {
@@ -131,7 +132,7 @@
   }
 
   function listen() {
-    if (stream && stream.readyState !== EventSource.CLOSED) return;
+    if (stream && stream.readyState !== EventSource.CLOSED) { later(SLOW_MS, look); return; } // for what no event tells
     stream = new EventSource(facts.status);
     later(QUIET_MS, () => { way = "long"; stop(); follow(); }); // something between us holds it back
     stream.addEventListener("status", (event) => {
@@ -196,7 +197,7 @@
     main().replaceChildren(fresh);
     $("h1").focus();
     say(main().textContent);
-    if (!embedded) setTimeout(() => location.assign(said.return_url), LEAVE_MS);
+    if (!embedded) setTimeout(() => location.replace(said.return_url), LEAVE_MS);
   }
 
   // ---- what the visitor does
@@ -249,7 +250,7 @@
 
   prepare();
   const back = $("[data-go]");
-  if (back && !embedded) { done = true; setTimeout(() => location.assign(back.href), LEAVE_MS); }
+  if (back && !embedded) { done = true; setTimeout(() => location.replace(back.href), LEAVE_MS); }
   tell("ready", { stage });
   if (embedded && window.ResizeObserver) {
     new ResizeObserver(() => tell("resize", { height: Math.ceil(document.body.getBoundingClientRect().height) })).observe(document.body);
