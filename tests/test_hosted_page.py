@@ -223,6 +223,24 @@ async def test_what_surrounds_a_page(shop: Running):
     assert not re.search(r"\son[a-z]+=", page.text)
 
 
+async def test_nothing_that_opens_or_proves_is_in_the_log(shop: Running, capsys: pytest.CaptureFixture[str]):
+    """Neither token nor proof nor code, whatever happens to a page; the routes are."""
+    request, code = await sent(shop)
+    for path in (
+        at(request),
+        at(request, "/status"),
+        at(request, "/qr.svg"),
+        at(request, "x"),
+        at(request, "/x"),
+    ):
+        await browse(shop, path)
+    answer = await browse(shop, at(request, "/verify"), "POST", json={"code": code})
+    log = capsys.readouterr().out
+    assert "/c/{token}/verify" in log
+    for secret in (request["client_token"], answer.json["proof"], code):
+        assert secret not in log
+
+
 async def test_only_the_projects_sites_read_an_answer(shop: Running):
     """CORS for registered origins, errors and preflights too; a live key knows no developer's machine."""
     request = await asked(shop)

@@ -14,9 +14,11 @@ import pytest
 from config.clock import told_clock
 from otp.codes import key_hash
 from otp.errors import StorageUnusable
-from otp.model import DeliveryState
+from otp.hosted import HostedPages
+from otp.model import Channel, DeliveryState, RequestPage
 from otp.policy import ORPHAN_MS, Policy
 from otp.ports import Tx
+from otp.projects import Change, PageChange
 from otp.service import Reason
 from storage import Reach, open_store
 from storage.migrations import load, pending
@@ -28,7 +30,8 @@ from tests.conftest import postgres_url
 from tests.fakes import START, FakeClock
 from tests.pgwire import PgWire
 from tests.test_courier import claimed_by_a_dead_process, state_of
-from tests.world import ANN, BOB, CAT, World, make_world, wrong
+from tests.test_pages import picture
+from tests.world import ANN, BOB, CAT, LOGIN, World, make_world, wrong
 
 OURS = Reach(own_time=False)
 FEW = Policy(guess_budget=5)
@@ -146,6 +149,21 @@ async def test_live_codes_links_guesses_and_keys_go_on(file: str, url: str, cloc
         assert status.subscriber_id is not None
         code = [*world.telegram.codes, *world.max.codes][-1]
         assert (await world.verify(status.subscriber_id, code, caller=shop)).reason is None
+
+
+async def test_a_hosted_page_goes_on(file: str, url: str, clock: FakeClock) -> None:
+    """With its project's looks and picture."""
+    looks = PageChange(["https://a.example"], ["https://a.example"], "#c2185b", picture(), Channel.MAX)
+    async with over_file(file, clock) as world:
+        project = await world.projects.update(world.caller.project.id, Change(page=looks))
+        page = RequestPage("https://a.example/x", "s", world.rules.keys.first_id)
+        made = await world.service.request(world.caller, None, LOGIN, page=page)
+    assert (await moved(file, url, clock)).rows["logos"] == 1
+    async with over_postgres(url, clock) as world:
+        hosted = HostedPages(world.service)
+        view = await hosted.view(made.request.id)
+        assert (view.project, view.request.page) == (project, page)
+        assert await hosted.logo(str(project.page.logo)) == picture()
 
 
 async def test_deliveries_under_way_and_locks_go_on(file: str, url: str, clock: FakeClock) -> None:
