@@ -391,6 +391,7 @@ def build_app(
 
     from api.app import Health, frame, refusal
     from api.bodies import read_limited
+    from api.button import Button, scripts
     from api.pages import PageLimits, PageRoutes
     from bot.dialog import Dialog
     from bot.fetching import Fetcher
@@ -448,7 +449,7 @@ def build_app(
     app.add_routes(
         PageRoutes(HostedPages(core.service), waiters, PageLimits.beside(api.door.limits, clock)).routes()
     )
-    app.add_routes(reference_routes(settings))
+    app.add_routes([*Button(scripts()).routes(), *reference_routes(settings)])
     return Service(
         app,
         refusal(randomness),
