@@ -115,7 +115,7 @@ fmt: $(STAMP)-lint ## format, and repair what can be repaired
 	$(PY) -m ruff check --fix-only .
 	$(PY) -m ruff format .
 
-docs: $(STAMP)-run ## write docs/openapi.json and the table in docs/conversation.md anew
+docs: $(STAMP)-run ## write docs/openapi.json anew, and what is generated in docs/conversation.md, docs/button.md and examples
 	@$(PY) -m docs.build
 
 lock: $(STAMP)-uv ## make requirements/*.txt again from pyproject.toml (ARGS=--upgrade takes the newest versions)

@@ -1,15 +1,22 @@
-"""Writes the generated documents: `docs/openapi.json` and the table in `docs/conversation.md`. Run by `make docs`."""
+"""Writes what is generated: `docs/openapi.json`, and parts of `docs/conversation.md`, `docs/button.md` and of examples.
+
+Run by `make docs`.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
+from api.button import Script, scripts
 from api.openapi import document
 from config import VERSION
 
 DOCS = Path(__file__).parent
+WITH_BUTTON = (DOCS / "button.md", DOCS.parent / "examples" / "static" / "index.html")
+"""Documents that show how the button comes into a page."""
 LANGUAGES = DOCS.parent / "bot" / "languages"
 MARKER = "<!-- generated below: every sentence in both languages -->\n"
 WHEN = {
@@ -57,6 +64,35 @@ def _row(key: str, english: str | None, russian: str | None) -> str:
     return f"| `{key}` | {english or '–'} | {russian or '–'} |\n"
 
 
+def button(path: Path) -> str:
+    """The whole of a document with the button: its script tags name the newest version, and its table all of them."""
+    every = list(scripts().values())
+    text = re.sub(
+        r'<script src="([^"/]+//[^"/]+)/button/.*?></script>',
+        lambda found: script_tag(found[1], every[-1]),
+        path.read_text(encoding="utf-8"),
+        flags=re.DOTALL,
+    )
+    rows = "".join(f"| {one.version} | {len(one.zipped)} | `{one.integrity}` |\n" for one in every)
+    table = f"| version | bytes, gzipped | integrity |\n|---|---|---|\n{rows}"
+    return re.sub(
+        "(<!-- generated: all versions -->\n).*?(?=<!-- /generated -->)",
+        rf"\g<1>{table}",
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def script_tag(service: str, script: Script) -> str:
+    """What brings the element into a page."""
+    return (
+        f'<script src="{service}{script.path}"\n'
+        f'        integrity="{script.integrity}" crossorigin="anonymous" defer></script>'
+    )
+
+
 if __name__ == "__main__":
     (DOCS / "openapi.json").write_text(openapi(), encoding="utf-8")
     (DOCS / "conversation.md").write_text(conversation(), encoding="utf-8")
+    for one in WITH_BUTTON:
+        one.write_text(button(one), encoding="utf-8")

@@ -11,6 +11,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel
 
 from api.bodies import validated
+from api.button import scripts
 from api.openapi import EXAMPLES, OPERATIONS, document
 from api.problems import PROBLEMS
 from api.schemas import ProblemDetails
@@ -79,6 +80,16 @@ def test_the_table_of_sentences_is_complete() -> None:
     english = tomllib.loads((ROOT / "bot" / "languages" / "en.toml").read_text(encoding="utf-8"))
     assert set(english) - {"plural"} == set(build.WHEN)
     assert (ROOT / "docs" / "conversation.md").read_text(encoding="utf-8") == build.conversation()
+
+
+@pytest.mark.parametrize("path", build.WITH_BUTTON, ids=[path.name for path in build.WITH_BUTTON])
+def test_documents_with_the_button_name_its_newest_version_and_its_hash(path: Path) -> None:
+    """`make docs` writes them anew."""
+    text = path.read_text(encoding="utf-8")
+    assert text == build.button(path)
+    newest = list(scripts().values())[-1]
+    assert f'{newest.path}"\n' in text
+    assert newest.integrity in text
 
 
 def test_the_release_has_one_number() -> None:

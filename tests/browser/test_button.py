@@ -267,7 +267,7 @@ def test_the_whole_way(open_site: Callable[..., Page], site: Server, hosted: Ser
     frame = opened(page)
     assert [(path, form) for path, _, form in site.posts] == [("/start", {"csrf": ["t"]})]
     assert site.posts[0][1]["Accept"] == "application/json"
-    assert frame.url == f"{hosted.url}/c/token?embed=1"
+    assert frame.url == f"{hosted.url}/c/token?embed=1&lang=en"
     assert is_open(page)
     say(frame, "sent")
     told(page, until="sent")
@@ -316,8 +316,8 @@ def test_the_end_of_a_request(open_site: Callable[..., Page], site: Server):
     """The page stays, as it says why; the next press asks anew."""
     page = open_site()
     frame = opened(page)
-    say(frame, "ended", status="cancelled")
-    assert told(page, until="end")[-1] == ("end", {"request_id": REQUEST, "status": "cancelled"})
+    say(frame, "ended", reason="cancelled")
+    assert told(page, until="end")[-1] == ("end", {"request_id": REQUEST, "reason": "cancelled"})
     assert is_open(page)
     say(frame, "close")
     told(page, until="close")
@@ -333,6 +333,21 @@ def test_who_closes_comes_back_to_the_same_request(open_site: Callable[..., Page
     told(page, until="close")
     opened(page)
     assert len(site.posts) == 1
+
+
+def test_what_happened_while_the_dialog_was_closed(open_site: Callable[..., Page], site: Server):
+    """Is told when it is opened again, each thing once."""
+    page = open_site()
+    stages = ["waiting", "code", "code", "expired"]
+    for count, stage in enumerate(stages):
+        page.locator("tapcode-button").get_by_text("Sign in").click()
+        say(frame_of(page), "ready", stage=stage)
+        page.locator("tapcode-button iframe").wait_for(state="visible")
+        page.get_by_role("button", name="Close").click()
+        becomes(page, f"told.filter(([name]) => name === 'tapcode-close').length > {count}")
+    assert [name for name, _ in told(page) if name not in ("open", "close")] == ["sent", "end"]
+    opened(page)
+    assert len(site.posts) == 2
 
 
 def test_a_page_that_the_site_asked_for_before(open_site: Callable[..., Page], site: Server, hosted: Server):

@@ -43,7 +43,7 @@
       background: var(--tapcode-background, #1d5fd0); color: var(--tapcode-color, #fff); font-weight: 600;
     }
     dialog {
-      box-sizing: border-box; width: var(--tapcode-dialog-width, 26rem); max-width: calc(100vw - 1.5rem);
+      box-sizing: border-box; width: var(--tapcode-dialog-width, 42rem); max-width: calc(100vw - 1.5rem);
       max-height: calc(100vh - 1.5rem); max-height: calc(100dvh - 1.5rem); padding: 0; overflow: hidden;
       border: 1px solid #8886; border-radius: var(--tapcode-dialog-radius, 1rem);
       background: var(--ground); color: CanvasText; color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; text-align: start;
@@ -93,6 +93,7 @@
     #hears = (event) => this.#hear(event);
     #url = null; // of the request that goes on: kept while it does, so that who closes the dialog comes back to the same one
     #requestId = null;
+    #isSent = false;
     #start = null; // how to ask for a request, once more if that has to be
     #asking = null; // the call that asks
     #frame = null;
@@ -180,6 +181,7 @@
     async #ask() {
       this.#say("opening");
       this.#requestId = null;
+      this.#isSent = false;
       const given = this.getAttribute("page-url");
       const asking = (this.#asking = new AbortController());
       try {
@@ -211,6 +213,7 @@
     #show() {
       const src = new URL(this.#url);
       src.searchParams.set("embed", "1");
+      src.searchParams.set("lang", this.#language());
       this.#origin = src.origin;
       this.#say("opening");
       this.#dialog.classList.add("waits");
@@ -230,19 +233,26 @@
     #hear({ source, origin, data }) {
       if (source !== this.#frame?.contentWindow || origin !== this.#origin || data?.source !== "tapcode") return;
       this.#remember(data.request_id);
-      if (data.type === "ready") this.#ready();
+      if (data.type === "ready") this.#ready(data);
       else if (data.type === "resize") this.#resize(Number(data.height));
-      else if (data.type === "sent") this.#tell("sent");
+      else if (data.type === "sent") this.#sent();
       else if (data.type === "verified") this.#verified(data);
       else if (data.type === "ended") this.#ended(data);
       else if (data.type === "close") this.close();
     }
 
-    #ready() {
+    #ready({ stage = "waiting" }) {
       clearTimeout(this.#slow);
       this.#note.hidden = true;
       this.#dialog.classList.remove("waits");
       this.#frame.focus();
+      if (stage === "code") this.#sent();
+      else if (stage !== "waiting") this.#ended({ reason: stage }); // while the dialog was closed
+    }
+
+    #sent() {
+      if (!this.#isSent) this.#tell("sent");
+      this.#isSent = true;
     }
 
     #resize(height) {
@@ -258,8 +268,8 @@
       if (goesOn && back) location.assign(back);
     }
 
-    #ended({ status }) {
-      this.#tell("end", { status: typeof status === "string" ? status : "ended" });
+    #ended({ reason }) {
+      this.#tell("end", { reason: String(reason) });
       this.#url = null; // and the page stays, as it says why; the next press asks anew
     }
 
