@@ -335,6 +335,52 @@ def test_who_closes_comes_back_to_the_same_request(open_site: Callable[..., Page
     assert len(site.posts) == 1
 
 
+def test_a_page_that_is_loaded_again_goes_on(open_site: Callable[..., Page], site: Server):
+    """Phones throw a page away while the messenger is in front. What was closed, has ended or was left stays so."""
+    page = open_site(
+        f"<tapcode-button>{FORM.replace('Sign in', 'Other')}</tapcode-button><tapcode-button>{FORM}</tapcode-button>"
+    )
+    second = page.locator("tapcode-button").nth(1)
+
+    def press() -> Frame:
+        second.get_by_text("Sign in").click()
+        return frame_of(page)
+
+    press()
+    page.reload()
+    frame = frame_of(page)
+    assert len(site.posts) == 1
+    assert second.locator("dialog").evaluate("dialog => dialog.open")
+    say(frame, "ready")
+    second.get_by_role("button", name="Close").click()
+    assert focus(page) == "Sign in"
+    page.reload()
+    assert page.locator("iframe").count() == 0
+    say(press(), "ended", reason="cancelled")
+    told(page, until="end")
+    page.reload()
+    assert page.locator("iframe").count() == 0
+    press()
+    page.goto(site.url)
+    assert page.locator("iframe").count() == 0
+    assert len(site.posts) == 3
+
+
+def test_a_browser_that_keeps_nothing(open_site: Callable[..., Page], site: Server):
+    """Works all the same, and what lies there is not believed."""
+    page = open_site()
+    page.evaluate(
+        "place => sessionStorage.setItem('tapcode-button', JSON.stringify({ place, url: 'javascript:top.broken=1' }))",
+        "/ 0",
+    )
+    page.reload()
+    assert page.locator("iframe").count() == 0
+    assert page.evaluate("self.broken") is None
+    page.add_init_script("Object.defineProperty(self, 'sessionStorage', { get() { throw new Error('no') } })")
+    page.reload()
+    opened(page)
+
+
 def test_what_happened_while_the_dialog_was_closed(open_site: Callable[..., Page], site: Server):
     """Is told when it is opened again, each thing once."""
     page = open_site()

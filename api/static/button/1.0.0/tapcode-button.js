@@ -8,6 +8,7 @@
 
   const SLOW_MS = 6000;
   const LEAST_HEIGHT = 160;
+  const KEPT = "tapcode-button";
   const TEXTS = {
     en: {
       button: "Get a code in Telegram or MAX",
@@ -80,6 +81,26 @@
     return url;
   }
 
+  /** What was open in this tab, for a page that is loaded again: phones throw pages away while the messenger is in front. */
+  const tab = {
+    get() {
+      const [visit] = performance.getEntriesByType("navigation");
+      try {
+        return document.wasDiscarded || visit?.type === "reload" ? JSON.parse(sessionStorage.getItem(KEPT)) : null;
+      } catch {
+        return null;
+      }
+    },
+    set(open) {
+      try {
+        if (open) sessionStorage.setItem(KEPT, JSON.stringify(open));
+        else sessionStorage.removeItem(KEPT);
+      } catch {} // the browser keeps nothing: then a page that was thrown away begins anew
+    },
+  };
+  const lost = tab.get();
+  tab.set(null);
+
   class TapcodeButton extends HTMLElement {
     static observedAttributes = ["label", "lang"];
     #button = element("button", { part: "button", type: "button" });
@@ -120,6 +141,7 @@
     connectedCallback() {
       addEventListener("message", this.#hears);
       this.#word();
+      if (lost?.place === this.#place()) this.#reopen();
     }
 
     disconnectedCallback() {
@@ -176,6 +198,24 @@
       else this.#ask();
     }
 
+    /** Goes on where the page was thrown away. Once: whoever closes it then has closed it. */
+    #reopen() {
+      const { url, requestId } = lost;
+      lost.place = null;
+      try {
+        this.#url = webAddress(url);
+        this.#remember(requestId);
+      } catch {
+        return;
+      }
+      this.#open(this.querySelector("a, button") || this.#button, (signal) => this.#post(this.getAttribute("start"), null, signal));
+    }
+
+    /** Which of the page's elements this is. */
+    #place() {
+      return `${location.pathname} ${[...document.querySelectorAll("tapcode-button")].indexOf(this)}`;
+    }
+
     // ---- where the page is
 
     async #ask() {
@@ -219,6 +259,7 @@
       this.#dialog.classList.add("waits");
       // Of the site the page needs to know the origin, for its answers, and nothing of the address.
       this.#frame = element("iframe", { part: "frame", title: this.#text("dialog"), allow: "clipboard-write", referrerPolicy: "origin", src: src.href });
+      tab.set({ place: this.#place(), url: this.#url.href, requestId: this.#requestId });
       this.#bar.before(this.#frame); // by keyboard the way out comes after the page, where browsers find it from either side
       this.#slow = setTimeout(() => this.#isSlow(), SLOW_MS);
     }
@@ -269,6 +310,7 @@
     }
 
     #ended({ reason }) {
+      tab.set(null);
       this.#tell("end", { reason: String(reason) });
       this.#url = null; // and the page stays, as it says why; the next press asks anew
     }
@@ -282,6 +324,7 @@
       this.#asking?.abort();
       this.#frame?.remove();
       this.#frame = null;
+      tab.set(null);
       this.#tell("close");
       if (this.#opener?.isConnected) this.#opener.focus({ preventScroll: true });
       this.#opener = null;
