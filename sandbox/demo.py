@@ -14,7 +14,7 @@ PUBLIC_URL = "https://sandbox.tapcode.invalid"
 """What is registered at the simulators, as a real messenger wants it; they deliver to the service on loopback."""
 
 
-SITE_PORTS = (3000, 4321, 5000, 5173, 8000)
+SITE_PORTS = (3000, 4321, 5000, 5173, 8000, 8001, 8002)
 """Where sites that are being written are usually served."""
 
 

@@ -115,3 +115,15 @@ class Phone:
         """The newest code in the chat, which may have to arrive."""
         bubble = self.page.locator(f".{self.channel} .message:has(.key.copy) .bubble").last
         return bubble.inner_text().split()[0]
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds on a page and in its frames: rule and place."""
+    from axe_playwright_python.base import AXE_SCRIPT
+
+    found = []
+    for frame in page.frames:
+        frame.evaluate(AXE_SCRIPT)
+        told = frame.evaluate("axe.run(document, { resultTypes: ['violations'], iframes: false })")
+        found += [f"{one['id']}: {node['target']}" for one in told["violations"] for node in one["nodes"]]
+    return found

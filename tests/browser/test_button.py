@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from api.button import scripts
-from tests.browsing import chromium, in_a_browser, sandbox
+from tests.browsing import in_a_browser, sandbox, violations
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Frame, Page
@@ -103,12 +103,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The real one: it serves the file."""
     with sandbox(tmp_path_factory.mktemp("sandbox")) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture
@@ -235,14 +229,6 @@ def focus_within(frame: Frame) -> str:
     """What has the focus in the page; nothing where it is outside."""
     where = "document.hasFocus() ? `in the page: ${document.activeElement.id}` : ''"
     return cast(str, frame.evaluate(where))
-
-
-def violations(page: Page) -> list[str]:
-    """What axe-core finds: rule and place."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page).response["violations"]
-    return [f"{one['id']}: {node['target']}" for one in found for node in one["nodes"]]
 
 
 def picture(page: Page, name: str) -> None:
