@@ -25,6 +25,8 @@ from tapcode_client import (
     InvalidEvent,
     MessengerUnavailable,
     OtpVerified,
+    Page,
+    PageUnavailable,
     RateLimited,
     RequestNotFound,
     RequestNotPending,
@@ -102,6 +104,12 @@ def test_every_code_that_can_happen_has_a_type(operations: dict[str, Any]) -> No
     named = {code for answer in answers for code in re.findall(r"`([a-z_]+)`", answer["description"])}
     never_caused = {"malformed_json", "method_not_allowed", "body_too_large", "unsupported_media_type"}
     assert (named | {"not_found"}) - never_caused == set(BY_CODE)
+
+
+def test_a_page_that_nobody_could_open(client: Caller) -> None:
+    """The service of these tests has no address for browsers; with one, the FastAPI example uses its page."""
+    with pytest.raises(PageUnavailable):
+        client.request(page=Page(return_url="https://shop.example/done", state="b7d1c0"))
 
 
 def test_a_login(client: Caller) -> None:

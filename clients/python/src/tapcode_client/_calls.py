@@ -16,6 +16,7 @@ from tapcode_client.results import (
     Context,
     EventPage,
     EventType,
+    Page,
     RotatedSecret,
     Sent,
     Status,
@@ -44,9 +45,10 @@ def request(
     context: Context | None = None,
     external_id: str | None = None,
     match: bool = False,
+    page: Page | None = None,
     idempotency_key: str | None = None,
 ) -> Call[CodeRequest]:
-    """Ask for a code for somebody who may not be subscribed; show one of the links."""
+    """Ask for a code for somebody who may not be subscribed; show one of the links, or send them to the `page`."""
     return _post(
         "/v1/otp/request",
         CodeRequest.read,
@@ -56,9 +58,10 @@ def request(
         max_attempts=max_attempts,
         code_length=code_length,
         purpose=purpose,
-        context=_context(context),
+        context=_fields(context),
         external_id=external_id,
         match=match or None,
+        page=_fields(page),
     )
 
 
@@ -135,7 +138,7 @@ def send(
         max_attempts=max_attempts,
         code_length=code_length,
         purpose=purpose,
-        context=_context(context),
+        context=_fields(context),
         reuse=reuse or None,
     )
 
@@ -280,10 +283,10 @@ def _delete(path: str) -> Call[None]:
     return Call("DELETE", path, _nothing, gone_is_done=True)
 
 
-def _context(context: Context | None) -> Mapping[str, str] | None:
-    if context is None:
+def _fields(value: Context | Page | None) -> Mapping[str, str] | None:
+    if value is None:
         return None
-    return {name: value for name, value in asdict(context).items() if value is not None}
+    return {name: one for name, one in asdict(value).items() if one is not None}
 
 
 def _id(value: str) -> str:

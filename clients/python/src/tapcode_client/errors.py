@@ -137,6 +137,10 @@ class ChannelUnavailable(Conflict):
     """This messenger is off here."""
 
 
+class PageUnavailable(Conflict):
+    """There is no hosted page here: the operator has not said where browsers reach the service."""
+
+
 class RequestNotPending(Conflict):
     """The request ended before."""
 
@@ -207,6 +211,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "webhook_not_found": WebhookNotFound,
     "event_not_found": EventNotFound,
     "channel_unavailable": ChannelUnavailable,
+    "page_unavailable": PageUnavailable,
     "request_not_pending": RequestNotPending,
     "send_in_progress": SendInProgress,
     "subscriber_locked": SubscriberLocked,

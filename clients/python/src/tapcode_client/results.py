@@ -40,6 +40,15 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The hosted page of a request: `return_url` is an address that the project registered, or below one."""
+
+    return_url: str
+    state: str | None = None
+    """Goes back with the person, as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CodeRequest:
     """Links to show. Keep `request_id` in the session of the browser that asked, and nowhere else."""
 
@@ -53,6 +62,10 @@ class CodeRequest:
     expires_in: int
     """Seconds the links live."""
     test: bool
+    page_url: str | None = field(repr=False)
+    """With `page`: send the person there."""
+    client_token: str | None = field(repr=False)
+    """With `page`: for a browser; opens this request's page and nothing else."""
 
     @property
     def chat_text(self) -> str:
@@ -70,6 +83,8 @@ class CodeRequest:
             max_link=told.text_or_none("max_link"),
             expires_in=told.integer("expires_in"),
             test=told.flag("test"),
+            page_url=told.text_or_none("page_url"),
+            client_token=told.text_or_none("client_token"),
         )
 
 
@@ -90,6 +105,8 @@ class Status:
     reported: bool
     """The person said that it was not them: distrust whoever asked."""
     test: bool
+    proof: str | None = field(repr=False)
+    """With `page`, once verified: let in only the browser that comes back with the same `proof`."""
 
     @classmethod
     def read(cls, told: Fields) -> Status:
@@ -105,6 +122,7 @@ class Status:
             verified_at=told.time_or_none("verified_at"),
             reported=told.flag("reported"),
             test=told.flag("test"),
+            proof=told.text_or_none("proof"),
         )
 
 
