@@ -11,16 +11,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import parse_qs
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 from pydantic import BaseModel, Field
 from sessions import COOKIE, SECONDS, Session, Sessions
-from tapcode_client import AsyncTapcode, Context, RequestNotFound, TapcodeError, Verification
+from tapcode_client import AsyncTapcode, Context, Page, RequestNotFound, Status, TapcodeError, Verification
 
-PAGE = Path(__file__).parent.parent / "page"
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "page"
+TAPCODE = os.environ.get("TAPCODE_URL", "http://localhost:8080")
 WAIT_SECONDS = 20
 """One answer to the waiting page; below the usual 30 to 60 of proxies."""
 FOR_PEOPLE = frozenset({404, 409, 429, 502, 503})
@@ -29,14 +32,13 @@ FOR_PEOPLE = frozenset({404, 409, 429, 502, 503})
 accounts: dict[str, str] = {}
 """The site's accounts: subscriber_id -> name. A real site has a table, with subscriber_id unique."""
 sessions = Sessions()
-templates = Jinja2Templates(PAGE)
+templates = Jinja2Templates([PAGE, HERE])
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """One client for the life of the site. It gives up before a person does."""
-    url = os.environ.get("TAPCODE_URL", "http://localhost:8080")
-    async with AsyncTapcode(os.environ["TAPCODE_API_KEY"], url, deadline=25) as app.state.tapcode:
+    async with AsyncTapcode(os.environ["TAPCODE_API_KEY"], TAPCODE, deadline=25) as app.state.tapcode:
         yield
 
 
@@ -77,14 +79,8 @@ class Entered(BaseModel):
 
 @app.get("/")
 async def page(request: Request) -> Response:
-    """The page; whoever has no session gets one."""
-    name = request.cookies.get(COOKIE)
-    session = sessions.find(name)
-    if session is None:
-        name, session = sessions.begin()
-    user = accounts.get(session.subscriber_id or "", "")
-    told = {"lang": language(request), "csrf_token": session.csrf_token, "user": user}
-    return with_cookie(request, templates.TemplateResponse(request, "login.html", told), str(name))
+    """The page."""
+    return shown(request, "login.html")
 
 
 @app.post("/login/start")
@@ -135,10 +131,61 @@ async def verify(entered: Entered, request: Request, session: Guarded, tapcode: 
     )
     if not result.verified:
         return outcome(result)
-    accounts.setdefault(told.subscriber_id, f"{told.channel}-{told.subscriber_id[:8]}")
-    sessions.end(request.cookies.get(COOKIE))  # whoever knew the name of the old session has nothing
-    name, _ = sessions.begin(told.subscriber_id)
-    return with_cookie(request, JSONResponse({"verified": True}), name)
+    return let_in(request, JSONResponse({"verified": True}), told)
+
+
+# ---- the same with tapcode's own page, where people choose the messenger and enter the code: no script of ours is needed
+
+
+@app.get("/hosted")
+async def hosted(request: Request, said: str = "") -> Response:
+    """A form, and what became of the last try."""
+    return shown(request, "hosted.html", said=said)
+
+
+@app.post("/hosted/start")
+async def hosted_start(request: Request, tapcode: Client) -> Response:
+    """Ask for a request with a page, keep it in the session of this browser, and send the browser there."""
+    session = sessions.find(request.cookies.get(COOKIE))
+    form = parse_qs((await request.body())[:4096].decode("utf-8", "replace"))
+    token = form.get("csrf_token", [""])[0]
+    if session is None or not secrets.compare_digest(session.csrf_token.encode(), token.encode()):
+        raise HTTPException(403)
+    back = str(
+        request.url_for("hosted_done")
+    )  # whatever Host it was made of: tapcode takes only registered ones
+    try:
+        made = await tapcode.request(context=Context(action="Sign in"), page=Page(return_url=back))
+    except TapcodeError:
+        return RedirectResponse("/hosted?said=unavailable", 303)
+    session.request_id, session.shown = made.request_id, {}
+    return RedirectResponse(made.page_url or "/hosted?said=unavailable", 303)
+
+
+@app.get("/hosted/done")
+async def hosted_done(
+    request: Request, session: Reading, tapcode: Client, request_id: str = "", proof: str = ""
+) -> Response:
+    """Back from the page. This address is no proof of anything: anybody can write one, or send theirs to somebody.
+
+    - The request is that of the session: an address from elsewhere signs nobody in (login CSRF).
+    - tapcode says that its code was entered, and the proof that this was in this browser: whoever made a request and had
+      somebody else enter the code on its page has none (request fixation).
+    """
+    if session.request_id is None or session.request_id != request_id:
+        return RedirectResponse("/hosted?said=elsewhere", 303)
+    try:
+        told = await tapcode.status(session.request_id)
+    except TapcodeError:
+        return RedirectResponse("/hosted?said=unavailable", 303)
+    if not told.verified:
+        return RedirectResponse("/hosted", 303)  # who gave up, or was too late, begins again
+    if told.proof is None or not secrets.compare_digest(told.proof.encode(), proof.encode()):
+        return RedirectResponse("/hosted?said=elsewhere", 303)
+    return let_in(request, RedirectResponse("/hosted", 303), told)
+
+
+# ---- for who is signed in
 
 
 @app.post("/payment/start")
@@ -184,7 +231,8 @@ async def headers(request: Request, go_on: Callable[[Request], Awaitable[Respons
     """No frames, no scripts from elsewhere; nothing with a code or a token is kept by a cache."""
     response = await go_on(request)
     response.headers["Content-Security-Policy"] = (
-        "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        "default-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; "
+        f"form-action 'self' {TAPCODE}"  # the form of /hosted is answered with the way there
     )
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -210,6 +258,26 @@ def language(request: Request) -> str:
     told = request.headers.get("Accept-Language", "").lower()
     russian, english = told.find("ru"), told.find("en")
     return "ru" if russian >= 0 and (english < 0 or russian < english) else "en"
+
+
+def shown(request: Request, page: str, **more: str) -> Response:
+    """A page; whoever has no session gets one."""
+    name = request.cookies.get(COOKIE)
+    session = sessions.find(name)
+    if session is None:
+        name, session = sessions.begin()
+    user = accounts.get(session.subscriber_id or "", "")
+    told = {"lang": language(request), "csrf_token": session.csrf_token, "user": user, **more}
+    return with_cookie(request, templates.TemplateResponse(request, page, told), str(name))
+
+
+def let_in(request: Request, response: Response, told: Status) -> Response:
+    """Sign in whoever entered the code of this request: only now it is known who is there."""
+    subscriber_id = str(told.subscriber_id)
+    accounts.setdefault(subscriber_id, f"{told.channel}-{subscriber_id[:8]}")
+    sessions.end(request.cookies.get(COOKIE))  # whoever knew the name of the old session has nothing
+    name, _ = sessions.begin(subscriber_id)
+    return with_cookie(request, response, name)
 
 
 def with_cookie(request: Request, response: Response, name: str) -> Response:

@@ -163,9 +163,9 @@ def sandbox(folder: Path) -> Iterator[Sandbox]:
 
 
 @contextmanager
-def fastapi(folder: Path, environment: Mapping[str, str]) -> Iterator[int]:
-    """The FastAPI example; its port."""
-    port, place = free_port(), ROOT / "examples" / "fastapi"
+def fastapi(folder: Path, environment: Mapping[str, str], port: int | None = None) -> Iterator[int]:
+    """The FastAPI example; its port, any one where none is asked for."""
+    port, place = port or free_port(), ROOT / "examples" / "fastapi"
     python = str(ROOT / ".venv" / "example-fastapi" / "bin" / "python")
     command = [
         python,
