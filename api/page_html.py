@@ -135,17 +135,16 @@ def page(view: View, shown: Shown) -> str:
     )
 
 
-def sorry(kind: str, language: str, retry_after: int | None = None) -> str:
+def sorry(kind: str, language: str) -> str:
     """A page about nothing: `gone`, `busy` or `broken`."""
     words = Words(language)
     again = f'<a class="go plain" href="">{words("try_again")}</a>' if kind != "gone" else ""
-    refresh = f'<meta http-equiv="refresh" content="{retry_after}">' if retry_after else ""
     return _document(
         words,
         Shown(language, ""),
         title=words(kind),
         style=_style(None),
-        refresh=refresh,
+        refresh="",
         stage=None,
         facts="",
         body=f'<main><h1 tabindex="-1">{words(kind)}</h1><p>{words(f"{kind}_how")}</p>{again}</main>',

@@ -230,10 +230,12 @@ class PageRoutes:
         language = page_html.language_of(
             request.headers.get("Accept-Language", ""), request.query.get("lang")
         )
-        answer = _html(page_html.sorry(kind, language, seconds), language, ())
+        answer = _html(page_html.sorry(kind, language), language, ())
         answer.set_status(status)
         if seconds is not None:
-            answer.headers["Retry-After"] = str(seconds)
+            answer.headers["Retry-After"] = answer.headers["Refresh"] = str(
+                seconds
+            )  # so it goes on by itself
         return answer
 
     async def _page(self, request: web.Request) -> web.Response:

@@ -173,8 +173,8 @@
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ code: field.value.slice(0, 64) || " " }),
       });
+      if (!answer.ok) { location.reload(); return; } // the page says what is wrong, and goes on when it can
       const said = await answer.json();
-      if (!answer.ok) throw new Error(String(answer.status));
       offline(false);
       if (said.verified) return verified(said);
       await show(said.reason === "wrong_code" || said.reason === "malformed_code" ? { n: said.reason } : {});
