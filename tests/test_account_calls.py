@@ -67,6 +67,7 @@ async def test_exactly_one_addressee(run: Running, path: str, given: tuple[str, 
     ["", " ", "x" * 129, "a\nb", "a\u202eb", "a\u200fb", "a\u200bb", "\ufeff", "a\x7f", "a\n", None, 5],
     ids=repr,
 )
+@pytest.mark.slow
 async def test_names_of_accounts_are_printable(run: Running, path: str, account: object) -> None:
     """So that two that look alike are alike."""
     body = {"external_id": account} | ({"code": "123456"} if path == "verify" else {})

@@ -90,6 +90,7 @@ def test_what_a_project_can_not_be(tmp_path: Path, arguments: tuple[str, ...], t
 
 
 @pytest.mark.parametrize("hours", ["24", "1d", "-1h", "٣h", "721h"])
+@pytest.mark.slow
 def test_hours_that_are_none(tmp_path: Path, hours: str) -> None:
     """A usage error, exit code 2."""
     got = tapcode(tmp_path, "project", "rotate-key", "x", f"--keep-old={hours}")
@@ -182,6 +183,7 @@ def test_a_backup_beside_a_running_service(tmp_path: Path, unused_tcp_port: int)
     assert len(json.loads(tapcode(tmp_path, "project", "list", "--json", DATABASE_URL=copied).stdout)) == 1
 
 
+@pytest.mark.slow
 def test_a_backup_of_a_service_that_does_not_run(tmp_path: Path) -> None:
     """The command makes it itself; where there is no database, it makes none."""
     refused = tapcode(tmp_path, "backup", "copy.db")

@@ -236,6 +236,7 @@ async def test_what_the_messenger_said_is_kept(
     assert attempts(run) == 2
 
 
+@pytest.mark.slow
 async def test_the_send_limit_leaves_the_key_free(worker_id: str) -> None:
     """429: when there is room again, the same key sends."""
     async with running(send_limit=1) as run:
@@ -444,6 +445,7 @@ async def test_test_and_live_never_meet(world: World) -> None:
     assert keys.claim(live, "k", "x").id != keys.claim(world.other, "k", "x").id
 
 
+@pytest.mark.slow
 async def test_two_replicas_make_one_effect(worker_id: str, clock: FakeClock) -> None:
     """The same key at both at once, many times: one message each, and whoever is late finds its delivery."""
     url = await postgres_url(worker_id)
@@ -474,6 +476,7 @@ async def test_two_replicas_make_one_effect(worker_id: str, clock: FakeClock) ->
         await world.store.close()
 
 
+@pytest.mark.slow
 async def test_another_replica_tells_what_the_first_one_came_to(worker_id: str) -> None:
     """In progress while it is at the messenger there; then the same answer, letter by letter."""
     url = await postgres_url(worker_id)

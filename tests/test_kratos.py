@@ -244,6 +244,7 @@ async def test_the_send_limit_too(run: Running) -> None:
         assert is_problem(limited, 429, "rate_limited")
 
 
+@pytest.mark.slow
 async def test_the_other_messenger_when_one_refuses(run: Running) -> None:
     """Within the same call, and said the same to who repeats it."""
     ann, cat = run.someone("telegram"), run.someone("max")
@@ -366,6 +367,7 @@ async def test_kratos_is_done_when_nobody_knows(run: Running, fault: Fault) -> N
 
 
 @pytest.mark.parametrize("hindrance", ["nobody", "refused", "limit", "locked"])
+@pytest.mark.slow
 async def test_kratos_gives_up_soon_and_holds_nobody_up(hindrance: str) -> None:
     """As often as it must, without a pause and without a message."""
     async with running(send_limit=1, guess_budget=1) as run:
@@ -395,6 +397,7 @@ async def any_run(request: pytest.FixtureRequest, worker_id: str) -> AsyncIterat
         yield made
 
 
+@pytest.mark.slow
 async def test_a_message_is_sent_once(any_run: Running) -> None:
     """One after the other and all at once; another code, address or template is another message."""
     run, person = any_run, any_run.someone()

@@ -151,6 +151,7 @@ async def trapped(run: Running, channel: str, case: Case, act: Callable[[], Any]
 
 @both
 @every
+@pytest.mark.slow
 async def test_a_send(run: Running, channel: str, case: str) -> None:
     """The answer says what is known; the older code lives exactly if the new one certainly did not arrive."""
     this, person = CASES[case], run.someone(channel)

@@ -200,6 +200,7 @@ async def test_jobs_keep_their_time_and_lose_their_lease(file: str, url: str, cl
 
 
 @pytest.mark.parametrize("before", [None, "4000000000000", "4000000999999"])
+@pytest.mark.slow
 async def test_the_time_goes_along_and_never_back(file: str, url: str, before: str | None) -> None:
     """What was dead on SQLite is dead on PostgreSQL, whose own clock is far behind; a target's later time stays."""
     clock = FakeClock(4_000_000_000_000)
@@ -282,6 +283,7 @@ async def trigger(url: str, table: str, does: str) -> None:
         ("deliveries", "IF NEW.tries > 0 THEN RETURN NULL; END IF", "did not arrive as it was sent"),
     ],
 )
+@pytest.mark.slow
 async def test_a_failure_on_the_way_changes_nothing(
     file: str, url: str, clock: FakeClock, table: str, does: str, told: str
 ) -> None:
@@ -310,6 +312,7 @@ async def test_a_row_that_refers_to_nothing_stops_it(file: str, url: str, clock:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.slow
 async def test_a_commit_without_an_answer_is_finished_by_repeating(
     file: str, url: str, clock: FakeClock, when: Any
 ) -> None:

@@ -63,6 +63,7 @@ async def test_it_says_what_it_carried_over_and_what_to_do_next(typed: Typed, ur
     assert f"it was moved to {named(url)} and is history" in err
 
 
+@pytest.mark.slow
 async def test_moving_again_and_going_back(typed: Typed, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Again: nothing to do. Back: the file is served again, and can't be moved over what is there. JSON on demand."""
     await typed("project", "create", "--name", "Shop")

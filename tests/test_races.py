@@ -210,6 +210,7 @@ async def test_thirty_right_guesses_are_one_success(run: Running) -> None:
         await one.check("thirty right")
 
 
+@pytest.mark.slow
 async def test_an_old_code_is_true_only_before_the_new_one(run: Running) -> None:
     """A send beside five guesses of the code before it, thirty rounds; each success lies before the send."""
     one = await Volleys.begin(run, "telegram")

@@ -208,6 +208,7 @@ def test_a_body_that_is_refused(field: str, value: object) -> None:
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"drop": True}, {"status": 400}, {"truncate": True}])
 @pytest.mark.parametrize("channel", ["telegram", "max"])
+@pytest.mark.slow
 async def test_a_messenger_that_fails(
     caplog: pytest.LogCaptureFixture, channel: str, fault: dict[str, Any]
 ) -> None:

@@ -60,6 +60,7 @@ def test_a_service_loads_only_the_messenger_that_is_on(given: dict[str, str], lo
     assert printed(SERVED.format(given=given)) == loaded
 
 
+@pytest.mark.slow
 def test_telegrams_models_are_not_all_built_at_start() -> None:
     """It would take 2 seconds and 100 MB; the few that a code needs are there before the first one."""
     code = "built = {one.__name__ for one in models if one.__dict__.get('__pydantic_complete__')} & {*vars(types)}\n"
