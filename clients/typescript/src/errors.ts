@@ -12,6 +12,8 @@ export type ProblemCode =
   | "event_not_found"
   | "method_not_allowed"
   | "channel_unavailable"
+  | "page_unavailable"
+  | "no_active_code"
   | "request_not_pending"
   | "send_in_progress"
   | "subscriber_locked"

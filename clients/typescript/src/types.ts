@@ -12,6 +12,12 @@ interface Played {
 
 // ---- what is asked
 
+/** The hosted page of a request: `return_url` is an address that the project registered, or below one; `state` goes back with the person. */
+export interface Page {
+  return_url: string;
+  state?: string;
+}
+
 /** Who is asking: shown to the person in the chat, as it is. */
 export interface Context {
   /** An IPv4 or IPv6 address. */
@@ -38,6 +44,8 @@ export interface RequestParams {
   external_id?: string;
   /** The person must press the `match_number` that you show before any code is sent. */
   match?: boolean;
+  /** Answer the address of a hosted page, too. */
+  page?: Page;
 }
 
 /** Exactly one of the two: the subscriber, or your own name of an account that somebody is linked to. */
@@ -98,6 +106,10 @@ export interface OtpRequest extends Played {
   pairing_code: string;
   /** With `match`: show it; the person must press it in the chat. */
   match_number?: string;
+  /** With `page`: send the person there. */
+  page_url?: string;
+  /** With `page`: for a browser; opens this request's page and nothing else. */
+  client_token?: string;
   /** null when the channel is off, or another one was asked for. */
   telegram_link: string | null;
   max_link: string | null;
@@ -126,6 +138,8 @@ export interface SentStatus extends StatusTimes {
   /** A code of it was accepted. For your records; let nobody in by it. */
   verified?: true;
   verified_at?: string;
+  /** With `page`, once verified: let in only the browser that comes back with the same `proof`. */
+  proof?: string;
   /** The person pressed "It wasn't me": the code is dead, distrust whoever began. */
   reported?: true;
 }
