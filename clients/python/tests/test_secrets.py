@@ -144,6 +144,15 @@ def test_an_address_that_is_none_is_refused(kind: type[Tapcode] | type[AsyncTapc
         kind(KEY, bad)
 
 
+@pytest.mark.parametrize("bad", ["http://tapcode.test/v1", "http://tapcode.test/otp/v1/"])
+def test_an_address_with_the_version_in_it_is_refused(
+    kind: type[Tapcode] | type[AsyncTapcode], bad: str
+) -> None:
+    """Else every call would be 404, which says nothing of why."""
+    with pytest.raises(ValueError, match="ends before /v1"):
+        kind(KEY, bad)
+
+
 def test_a_service_below_a_path_is_reached(kind: Any) -> None:
     """And a slash at the end of the address changes nothing; the key is in the header."""
     seen: list[httpx.Request] = []

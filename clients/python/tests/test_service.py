@@ -136,6 +136,15 @@ def test_a_login(client: Caller) -> None:
     assert client.status(request.request_id).verified
 
 
+def test_a_context_may_be_a_mapping(client: Caller) -> None:
+    """The service shows no context to its caller, so the same key tells whether it is the same."""
+    given = {"action": "Sign in", "amount": "100 ₽"}
+    first = client.request(context=Context(**given), idempotency_key=f"context-{id(client)}")
+    assert client.request(context=given, idempotency_key=f"context-{id(client)}") == first
+    with pytest.raises(TypeError, match="context is a Context, or a mapping"):
+        client.request(context="Sign in")
+
+
 def test_the_example_of_the_readme(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run as it stands, by a person who agrees at once."""
     readme = Path(__file__).parents[1] / "README.md"
@@ -314,6 +323,13 @@ def test_errors_say_what_is_wrong(client: Caller, kind: Any, service: Service) -
     with pytest.raises(ValidationFailed) as caught:
         client.request(ttl_minutes=31)
     assert [one.field for one in caught.value.errors] == ["ttl_minutes"]
+    assert str(caught.value).startswith("validation_failed: ")
+    assert "(ttl_minutes: " in str(caught.value)
+    with pytest.raises(ValidationFailed) as caught:
+        client.request(purpose="A secret 4711", context={"colour": "a secret 4711"})
+    assert "purpose: " in str(caught.value)
+    assert "context.colour: " in str(caught.value)
+    assert "4711" not in str(caught.value)
     with pytest.raises(RequestNotFound):
         client.status("A" * 16)
     with pytest.raises(RequestNotFound):

@@ -42,7 +42,7 @@ def request(
     max_attempts: int | None = None,
     code_length: Literal[4, 6, 8] | None = None,
     purpose: str | None = None,
-    context: Context | None = None,
+    context: Context | Mapping[str, str] | None = None,
     external_id: str | None = None,
     match: bool = False,
     page: Page | None = None,
@@ -120,7 +120,7 @@ def send(
     max_attempts: int | None = None,
     code_length: Literal[4, 6, 8] | None = None,
     purpose: str | None = None,
-    context: Context | None = None,
+    context: Context | Mapping[str, str] | None = None,
     reuse: bool = False,
     idempotency_key: str | None = None,
 ) -> Call[Sent]:
@@ -283,10 +283,15 @@ def _delete(path: str) -> Call[None]:
     return Call("DELETE", path, _nothing, gone_is_done=True)
 
 
-def _fields(value: Context | Page | None) -> Mapping[str, str] | None:
+def _fields(value: Context | Page | Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """As they go over the wire. The service judges names and values, also of a mapping."""
     if value is None:
         return None
-    return {name: one for name, one in asdict(value).items() if one is not None}
+    if isinstance(value, Context | Page):
+        return {name: one for name, one in asdict(value).items() if one is not None}
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError("context is a Context, or a mapping of its fields; page is a Page")
 
 
 def _id(value: str) -> str:

@@ -60,6 +60,8 @@ def _address(base_url: str) -> str:
         or parts.username
     ):
         raise ValueError("base_url is http(s)://host[:port][/path]")
+    if parts.path.rstrip("/").endswith("/v1"):
+        raise ValueError("base_url ends before /v1, which every call has itself: http://localhost:8080")
     return base_url
 
 

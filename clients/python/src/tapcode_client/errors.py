@@ -98,7 +98,11 @@ class ApiError(TapcodeError):
 
 
 class ValidationFailed(ApiError):
-    """Some fields are not valid: see `errors`."""
+    """Some fields are not valid: see `errors`. Its text names them, and says nothing of what was in them."""
+
+    def __str__(self) -> str:
+        named = "; ".join(f"{one.field}: {one.message}" for one in self.errors)
+        return f"{super().__str__()} ({named})" if named else super().__str__()
 
 
 class Unauthorized(ApiError):
