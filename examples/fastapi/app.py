@@ -5,6 +5,8 @@ The browser talks to this site alone; the site talks to tapcode. README.md says 
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +20,7 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 from pydantic import BaseModel, Field
-from sessions import COOKIE, SECONDS, Session, Sessions
+from sessions import SIGNED_IN_SECONDS, Session, Sessions
 from tapcode_client import AsyncTapcode, Context, Page, RequestNotFound, Status, TapcodeError, Verification
 
 HERE = Path(__file__).parent
@@ -26,8 +28,25 @@ PAGE = HERE.parent / "page"
 TAPCODE = os.environ.get("TAPCODE_URL", "http://localhost:8080")
 WAIT_SECONDS = 20
 """One answer to the waiting page; below the usual 30 to 60 of proxies."""
-FOR_PEOPLE = frozenset({404, 409, 429, 502, 503})
-"""Errors of tapcode that the page has a sentence for. The others (a wrong key, a bug) are ours."""
+FOR_PEOPLE = frozenset(
+    {
+        "delivery_failed",
+        "delivery_unknown",
+        "messenger_unavailable",
+        "rate_limited",
+        "send_in_progress",
+        "subscriber_locked",
+        "subscriber_not_found",
+    }
+)
+"""Errors of tapcode that the page has a sentence for. The others (a wrong key, a bug) are ours: the log tells them."""
+SETTINGS = frozenset({"no_answer", "unauthorized", "unreadable_answer"})
+"""Those that a wrong setting makes."""
+HINT = "Was the sandbox started again, or is it on another port? KEY=..., TAPCODE_URL=..."
+REPLACED = {"status": "replaced"}
+"""What a page waits for is not what this browser waits for any more: another tab went on."""
+
+log = logging.getLogger("daisy")
 
 accounts: dict[str, str] = {}
 """The site's accounts: subscriber_id -> name. A real site has a table, with subscriber_id unique."""
@@ -54,7 +73,7 @@ def tapcode_of(request: Request) -> AsyncTapcode:
 
 def guarded(request: Request) -> Session:
     """The session of a call that changes something: the call must hold the token that our page got (CSRF)."""
-    session = sessions.find(request.cookies.get(COOKIE))
+    session = sessions.find(request.cookies.get(cookie(request)))
     token = request.headers.get("X-CSRFToken", "")
     if session is None or not secrets.compare_digest(session.csrf_token.encode(), token.encode()):
         raise HTTPException(403)
@@ -63,7 +82,7 @@ def guarded(request: Request) -> Session:
 
 def reading(request: Request) -> Session:
     """The session of a call that changes nothing. An empty one, kept nowhere, for whoever has none."""
-    return sessions.find(request.cookies.get(COOKIE)) or Session()
+    return sessions.find(request.cookies.get(cookie(request))) or Session()
 
 
 Client = Annotated[AsyncTapcode, Depends(tapcode_of)]
@@ -85,19 +104,25 @@ async def page(request: Request) -> Response:
 
 @app.post("/login/start")
 async def start(session: Guarded, tapcode: Client) -> dict[str, Any]:
-    """Ask for a code, for this browser. What it asked for before is over, so that only one link works."""
-    if session.request_id is not None:
-        with suppress(TapcodeError):
-            await tapcode.cancel(session.request_id)
+    """Ask for a code, for this browser. What it asked for before is over, so that only one link works.
+
+    The new one is known before the old one is cancelled: a tab that waits for the old one must not take it for
+    an act of somebody in the chat.
+    """
     made = await tapcode.request(context=Context(action="Sign in"))
-    session.request_id = made.request_id
-    session.shown = {
+    before, session.request_id, session.wait = session.request_id, made.request_id, None
+    sessions.renew(session)
+    session.shown = shown = {
+        "asked": int(session.shown.get("asked") or 0) + 1,
         "telegram_link": made.telegram_link,
         "max_link": made.max_link,
         "pairing_code": made.pairing_code,
         "chat_text": made.chat_text,
     }
-    return session.shown
+    if before is not None:
+        with suppress(TapcodeError):  # it was over already, or will be in 15 minutes
+            await tapcode.cancel(before)
+    return shown
 
 
 @app.get("/login/current")
@@ -107,15 +132,33 @@ async def current(session: Reading) -> dict[str, Any]:
 
 
 @app.get("/login/status")
-async def status(session: Reading, tapcode: Client) -> Any:
-    """Wait for the change on behalf of the page. Not a word of who it was: that says `verify` alone."""
-    if session.request_id is None:
-        return not_asked()
+async def status(session: Reading, tapcode: Client, asked: int | None = None) -> Any:
+    """Wait for the change on behalf of the page. Not a word of who it was: that says `verify` alone.
+
+    `asked` is which of this browser's requests the page shows. It is compared, and nothing is looked up by it.
+    """
+    request_id = session.request_id
+    if request_id is None:
+        return REPLACED if session.subscriber_id else not_asked()
+    if asked is not None and asked != session.shown.get("asked"):
+        return REPLACED
     try:
-        told = await tapcode.wait_until_sent(session.request_id, timeout=WAIT_SECONDS)
+        told = await changed(request_id, session, tapcode)
     except RequestNotFound:
         return not_asked()
-    return {"status": told.status}
+    if request_id != session.request_id:
+        return REPLACED
+    if told.reported:
+        return {"status": "reported"}
+    return {"status": told.status, "channel": told.channel}
+
+
+async def changed(request_id: str, session: Session, tapcode: AsyncTapcode) -> Status:
+    """The request's status at its change. Pages of one browser wait together, so it costs tapcode one wait at a time."""
+    if session.wait is None or session.wait.done():
+        session.wait = asyncio.create_task(tapcode.wait_until_sent(request_id, timeout=WAIT_SECONDS))
+    told: Status = await asyncio.shield(session.wait)
+    return told
 
 
 @app.post("/login/verify")
@@ -123,7 +166,12 @@ async def verify(entered: Entered, request: Request, session: Guarded, tapcode: 
     """Judge the code of the request that this browser made; only then it is known who is there."""
     if session.request_id is None:
         return not_asked()
-    told = await tapcode.status(session.request_id)
+    try:
+        told = await tapcode.status(session.request_id)
+    except RequestNotFound:
+        return not_asked()
+    if told.reported:
+        return JSONResponse({"error": "reported"}, 409)
     if told.subscriber_id is None:
         return not_asked()
     result = await tapcode.verify(
@@ -146,7 +194,7 @@ async def hosted(request: Request, said: str = "") -> Response:
 @app.post("/hosted/start")
 async def hosted_start(request: Request, tapcode: Client) -> Response:
     """Ask for a request with a page, keep it in the session of this browser, and send the browser there."""
-    session = sessions.find(request.cookies.get(COOKIE))
+    session = sessions.find(request.cookies.get(cookie(request)))
     form = parse_qs((await request.body())[:4096].decode("utf-8", "replace"))
     token = form.get("csrf_token", [""])[0]
     if session is None or not secrets.compare_digest(session.csrf_token.encode(), token.encode()):
@@ -156,9 +204,11 @@ async def hosted_start(request: Request, tapcode: Client) -> Response:
     )  # whatever Host it was made of: tapcode takes only registered ones
     try:
         made = await tapcode.request(context=Context(action="Sign in"), page=Page(return_url=back))
-    except TapcodeError:
+    except TapcodeError as error:
+        tell_operator(error)
         return RedirectResponse("/hosted?said=unavailable", 303)
-    session.request_id, session.shown = made.request_id, {}
+    session.request_id, session.shown, session.wait = made.request_id, {}, None
+    sessions.renew(session)
     return RedirectResponse(made.page_url or "/hosted?said=unavailable", 303)
 
 
@@ -176,7 +226,8 @@ async def hosted_done(
         return RedirectResponse("/hosted?said=elsewhere", 303)
     try:
         told = await tapcode.status(session.request_id)
-    except TapcodeError:
+    except TapcodeError as error:
+        tell_operator(error)
         return RedirectResponse("/hosted?said=unavailable", 303)
     if not told.verified:
         return RedirectResponse("/hosted", 303)  # who gave up, or was too late, begins again
@@ -210,9 +261,9 @@ async def payment_verify(entered: Entered, session: Guarded, tapcode: Client) ->
 @app.post("/logout")
 async def logout(request: Request, _: Guarded) -> Response:
     """End the session here, not only in the browser."""
-    sessions.end(request.cookies.get(COOKIE))
+    sessions.end(request.cookies.get(cookie(request)))
     response = JSONResponse({})
-    response.delete_cookie(COOKIE)
+    response.delete_cookie(cookie(request), secure=secure(request), httponly=True, samesite="lax")
     return response
 
 
@@ -221,9 +272,16 @@ async def not_now(_: Request, error: Exception) -> Response:
     """The machine code, for which the page has a sentence."""
     if not isinstance(error, TapcodeError):
         raise error
-    if error.status in FOR_PEOPLE:
-        return JSONResponse({"error": error.code, "retry_after": error.retry_after}, error.status)
+    if error.code in FOR_PEOPLE:
+        return JSONResponse({"error": error.code, "retry_after": error.retry_after}, error.status or 502)
+    tell_operator(error)
     return JSONResponse({"error": "unavailable", "retry_after": error.retry_after}, 502)
+
+
+def tell_operator(error: TapcodeError) -> None:
+    """What is ours to mend, in the log. Its text holds neither key nor code."""
+    hint = HINT if error.code in SETTINGS else f"X-Request-Id of the answer: {error.request_id}"
+    log.error("tapcode at %s: %s. %s", TAPCODE, error, hint)
 
 
 @app.middleware("http")
@@ -260,9 +318,19 @@ def language(request: Request) -> str:
     return "ru" if russian >= 0 and (english < 0 or russian < english) else "en"
 
 
+def secure(request: Request) -> bool:
+    """Whether the site is reached by https."""
+    return request.url.scheme == "https"
+
+
+def cookie(request: Request) -> str:
+    """The cookie's name. With `__Host-` no other host of the domain can set it, and browsers take it over https alone."""
+    return "__Host-session" if secure(request) else "session"
+
+
 def shown(request: Request, page: str, **more: str) -> Response:
     """A page; whoever has no session gets one."""
-    name = request.cookies.get(COOKIE)
+    name = request.cookies.get(cookie(request))
     session = sessions.find(name)
     if session is None:
         name, session = sessions.begin()
@@ -275,13 +343,19 @@ def let_in(request: Request, response: Response, told: Status) -> Response:
     """Sign in whoever entered the code of this request: only now it is known who is there."""
     subscriber_id = str(told.subscriber_id)
     accounts.setdefault(subscriber_id, f"{told.channel}-{subscriber_id[:8]}")
-    sessions.end(request.cookies.get(COOKIE))  # whoever knew the name of the old session has nothing
+    sessions.end(request.cookies.get(cookie(request)))  # whoever knew the name of the old session has nothing
     name, _ = sessions.begin(subscriber_id)
     return with_cookie(request, response, name)
 
 
 def with_cookie(request: Request, response: Response, name: str) -> Response:
     """The session's name: out of reach of scripts and of other sites' calls, and over https only where the site is."""
-    secure = request.url.scheme == "https"
-    response.set_cookie(COOKIE, name, max_age=SECONDS, httponly=True, samesite="lax", secure=secure)
+    response.set_cookie(
+        cookie(request),
+        name,
+        max_age=SIGNED_IN_SECONDS,
+        httponly=True,
+        samesite="lax",
+        secure=secure(request),
+    )
     return response

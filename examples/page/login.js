@@ -5,9 +5,9 @@ const TEXTS = {
   en: {
     intro: "Sign in with a code that our bot sends you in Telegram or MAX.",
     getCode: "Get a code",
-    open: "Open the bot and press “Get the code” there.",
+    open: "Open the bot. If it asks, press “Get the code”.",
     silent: "The bot stays silent, or the messenger is on another device? Send the bot this:",
-    orThis: "or this, which does the same:",
+    orThis: "Or this, which does the same:",
     copy: "Copy",
     copied: "Copied",
     code: "Code from the messenger",
@@ -19,8 +19,9 @@ const TEXTS = {
     paid: "Confirmed: the payment of 100 ₽.",
     signOut: "Sign out",
     waiting: "Waiting for you in the messenger…",
-    slow: "Nothing yet after a minute. Send the bot the text above, or begin again. If you have a code already and this page does not ask for it, press “Send again” in the chat.",
-    sent: "The code is in your messenger. Enter it here and nowhere else.",
+    slow: "Nothing yet after a minute. Send the bot one of the texts above, or begin again. If you have a code already and this page does not ask for it, press “Send again” in the chat.",
+    sent: (messenger) => `The code is in ${messenger || "your messenger"}. Enter it here and nowhere else.`,
+    reported: "This sign-in was ended: somebody pressed “It wasn’t me” in the chat, and its code is dead. If you want to sign in, reload this page.",
     cancelled: "It was cancelled in the chat. If that was not you, somebody else had your link: begin again, and show it to nobody.",
     expired: "The link was good for 15 minutes, and they are over. Begin again.",
     wrong_code: (n) => (n ? `This is not the code. Attempts left: ${n}.` : "This is not the code, and there are no attempts left. Get a new one."),
@@ -44,9 +45,9 @@ const TEXTS = {
   ru: {
     intro: "Войдите по коду, который наш бот пришлёт вам в Telegram или MAX.",
     getCode: "Получить код",
-    open: "Откройте бота и нажмите в нём «Получить код».",
+    open: "Откройте бота. Если он спросит, нажмите «Получить код».",
     silent: "Бот молчит или мессенджер на другом устройстве? Отправьте боту это:",
-    orThis: "или это, результат тот же:",
+    orThis: "Или это, результат тот же:",
     copy: "Скопировать",
     copied: "Скопировано",
     code: "Код из мессенджера",
@@ -58,8 +59,9 @@ const TEXTS = {
     paid: "Оплата 100 ₽ подтверждена.",
     signOut: "Выйти",
     waiting: "Ждём вас в мессенджере…",
-    slow: "Прошла минута, а ответа из мессенджера всё нет. Отправьте боту текст, который показан выше, или начните заново. Если код у вас уже есть, а страница его не просит, нажмите в чате «Отправить ещё раз».",
-    sent: "Код у вас в мессенджере. Введите его здесь и больше нигде.",
+    slow: "Прошла минута, а ответа из мессенджера всё нет. Отправьте боту один из текстов, которые показаны выше, или начните заново. Если код у вас уже есть, а страница его не просит, нажмите в чате «Отправить ещё раз».",
+    sent: (messenger) => `Код у вас в ${messenger || "мессенджере"}. Введите его здесь и больше нигде.`,
+    reported: "Этот вход остановлен: в чате нажали «Это не я», и код больше не действует. Если войти хотите вы, обновите страницу.",
     cancelled: "Запрос отменён в чате. Если это были не вы, ваша ссылка попала к кому-то ещё: начните заново и никому не показывайте новую.",
     expired: "Ссылка действовала 15 минут, и её срок истёк. Начните заново.",
     wrong_code: (n) => (n ? `Неверный код. Осталось попыток: ${n}.` : "Неверный код, и попыток больше нет. Получите новый."),
@@ -82,7 +84,10 @@ const TEXTS = {
   },
 };
 const texts = TEXTS[document.documentElement.lang] || TEXTS.en;
+const MESSENGERS = { telegram: "Telegram", max: "MAX" };
 const SLOW_MS = 60_000;
+const LOOK_MS = 5_000;
+const LOOKS = 120; // ten minutes: longer than the code lives
 const byId = (id) => document.getElementById(id);
 
 function seconds(count) {
@@ -106,14 +111,14 @@ async function call(method, path, body) {
   }
 }
 
-function say(name, { ill = false, number } = {}) {
+function say(name, { ill = false, about } = {}) {
   const text = texts[name] || texts.unavailable;
-  byId("message").textContent = typeof text === "function" ? text(number) : text;
+  byId("message").textContent = typeof text === "function" ? text(about) : text;
   byId("message").classList.toggle("ill", ill);
 }
 
 function sayError(answer) {
-  say(answer.error, { ill: true, number: answer.retry_after });
+  say(answer.error, { ill: true, about: answer.retry_after });
 }
 
 function offer(name, act) {
@@ -140,7 +145,8 @@ async function begin() {
   show(shown);
 }
 
-function show(shown) {
+/** Shows where the code comes from, and waits for it. `loaded`: the page was loaded anew, which is no sign of a new wish. */
+function show(shown, loaded = false) {
   byId("get-code").hidden = true;
   byId("ways").hidden = false;
   byId("enter").hidden = true;
@@ -153,39 +159,77 @@ function show(shown) {
   }
   byId("pairing").textContent = shown.pairing_code;
   byId("chat-text").textContent = shown.chat_text;
+  byId("more").hidden = true;
   say("waiting");
   offer("again", begin);
-  wait(++round);
+  wait(++round, shown.asked, loaded);
+}
+
+/** What the site says of the request that this page shows; another tab of this browser may have gone on. */
+function state(asked) {
+  return call("GET", `/login/status?asked=${asked}`);
 }
 
 /** Asks the site, which waits for tapcode's answer, again and again until it is not pending. */
-async function wait(mine) {
-  const slow = setTimeout(() => mine === round && say("slow"), SLOW_MS);
+async function wait(mine, asked, loaded) {
+  const slow = setTimeout(() => mine === round && help(), SLOW_MS);
   let answer;
   for (;;) {
-    answer = await call("GET", "/login/status");
+    answer = await state(asked);
     if (mine !== round) return;
     const passes = answer.error && answer.error !== "not_asked";
     if (!passes && answer.status !== "pending") break;
+    loaded = false;
     if (passes) {
       sayError(answer);
-      await new Promise((done) => setTimeout(done, 1000 * Math.min(answer.retry_after || 2, 30)));
+      await pause(1000 * Math.min(answer.retry_after || 2, 30));
       if (mine !== round) return;
       say("waiting");
     }
   }
   clearTimeout(slow);
+  if (answer.status === "replaced") return follow();
   byId("ways").hidden = true;
-  if (answer.error) return ended(answer.error);
-  if (answer.status !== "sent") return ended(answer.status);
-  say("sent");
+  if (answer.status === "reported") byId("get-code").hidden = !loaded; // whoever reloads it wants to
+  if (answer.status !== "sent") return ended(answer.error || answer.status);
+  say("sent", { about: MESSENGERS[answer.channel] });
   askForCode();
+  watch(mine, asked);
+}
+
+/** While the code is typed: the person in the chat may say that it was not them, and another tab may go on. */
+async function watch(mine, asked) {
+  for (let left = LOOKS; left > 0; left--) {
+    await pause(LOOK_MS);
+    if (mine !== round) return;
+    const { status } = await state(asked);
+    if (mine !== round) return;
+    if (status === "reported") return ended(status);
+    if (status === "replaced") return follow();
+  }
+}
+
+/** Another tab of this browser began again, or signed in. */
+async function follow() {
+  const shown = await call("GET", "/login/current");
+  if (shown.pairing_code) show(shown);
+  else location.reload();
+}
+
+function help() {
+  byId("more").hidden = false;
+  say("slow");
+}
+
+function pause(ms) {
+  return new Promise((done) => setTimeout(done, ms));
 }
 
 function ended(why) {
+  round++;
   say(why, { ill: true });
   byId("enter").hidden = true;
-  offer("again", begin);
+  offer(why === "reported" ? null : "again", begin); // a new code might trouble the same person again
 }
 
 // ---- signed in: a payment is confirmed by a code that goes straight into the chat
@@ -217,10 +261,10 @@ async function enter(event) {
   const answer = await call("POST", path, { code: byId("code").value });
   button.disabled = false;
   if (answer.verified) return path === "/login/verify" ? location.reload() : confirmed();
-  if (answer.error === "not_asked") return ended("not_asked");
+  if (answer.error === "not_asked" || answer.error === "reported") return ended(answer.error);
   if (answer.error === "rate_limited" || answer.error === "too_old") return sayError(answer);
   if (answer.error) return say("not_checked", { ill: true });
-  say(answer.reason, { ill: true, number: answer.attempts_left });
+  say(answer.reason, { ill: true, about: answer.attempts_left });
   byId("code").select();
 }
 
@@ -252,7 +296,7 @@ async function start() {
   }
   byId("get-code").addEventListener("click", begin);
   const shown = await call("GET", "/login/current"); // phones throw pages away while the messenger is in front
-  if (shown.pairing_code) show(shown);
+  if (shown.pairing_code) show(shown, true);
 }
 
 start();

@@ -171,7 +171,9 @@ def test_signing_in_on_a_desktop(page: Page, site: Site) -> None:
     picture(page, site, "desktop-2-links")
     assert page.get_attribute("#telegram", "href", strict=True)
     assert re.fullmatch(r"[0-9A-Z]{4}-[0-9A-Z]{4}", page.inner_text("#pairing"))
+    assert page.is_hidden("#chat-text")  # one way at a time; the other one comes with the help
     code = agree(page, phone)
+    says(page, "The code is in Telegram")
     picture(page, site, "desktop-3-code")
     enter(page, f"{code[:3]} {code[3:]}")
     assert page.inner_text("#user").startswith("telegram-")
@@ -193,6 +195,7 @@ def test_signing_in_on_a_phone_in_russian(open_page: Callable[..., Page], site: 
     phone.act("say", text=page.evaluate("navigator.clipboard.readText()"))
     phone.press("Получить код")
     page.wait_for_selector("#enter:visible")
+    says(page, "Код у вас в MAX")
     picture(page, site, "phone-3-code")
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     enter(page, phone.code())
@@ -350,6 +353,89 @@ def test_beginning_again_ends_what_was_before(page: Page, site: Site) -> None:
     assert site.sandbox.status(before) == "cancelled"
 
 
+def test_a_tab_follows_the_one_that_began_again(page: Page, site: Site) -> None:
+    """It was not cancelled in the chat, and nobody else had the link."""
+    ask(page)
+    other = page.context.new_page()
+    other.goto(site.url)
+    other.wait_for_selector("#ways:visible")
+    page.evaluate(
+        """() => {
+            window.said = [];
+            const told = () => said.push(document.getElementById("message").textContent);
+            new MutationObserver(told).observe(document.getElementById("message"), { childList: true });
+        }"""
+    )
+    before = other.inner_text("#chat-text")
+    other.click("#again")
+    for tab in (other, page):
+        tab.wait_for_function("old => document.getElementById('chat-text').textContent !== old", arg=before)
+    assert page.inner_text("#pairing") == other.inner_text("#pairing")
+    assert not [one for one in page.evaluate("said") if "cancelled" in one]
+    agree(other, site.sandbox.phone("telegram"))
+    page.wait_for_selector("#enter:visible")
+
+
+def test_a_tab_that_shows_an_older_request_is_told_so(page: Page, site: Site) -> None:
+    """A phone may have frozen it while the other one went on."""
+    ask(page)
+    ask(page)
+    assert page.request.get(f"{site.url}/login/status?asked=1").json() == {"status": "replaced"}
+
+
+def test_a_tab_follows_the_one_that_signed_in(page: Page, site: Site) -> None:
+    page.clock.install()
+    page.reload()
+    ask(page)
+    code = agree(page, site.sandbox.phone("telegram"))
+    other = page.context.new_page()
+    other.goto(site.url)
+    other.wait_for_selector("#enter:visible")
+    enter(other, code)
+    other.wait_for_selector("#user")
+    page.clock.fast_forward(6_000)
+    page.wait_for_selector("#user")
+
+
+def test_a_person_who_says_that_it_was_not_them(page: Page, site: Site) -> None:
+    """The page says that it is over, by itself and when a code is entered. No new code until it is reloaded."""
+    page.clock.install()
+    page.reload()
+    ask(page)
+    phone = site.sandbox.phone("telegram")
+    code = agree(page, phone)
+    phone.press("It wasn't me")
+    enter(page, code)
+    says(page, "This sign-in was ended")
+    assert page.is_hidden("#enter")
+    assert page.is_hidden("#again")
+    assert page.is_hidden("#get-code")
+    picture(page, site, "reported")
+    page.reload()
+    says(page, "This sign-in was ended")
+    ask(page)
+    agree(page, phone := site.sandbox.phone("telegram"))
+    phone.press("It wasn't me")
+    page.clock.fast_forward(6_000)
+    says(page, "This sign-in was ended")
+    assert page.is_hidden("#enter")
+
+
+def test_the_bots_names_are_whole(open_page: Callable[..., Page], site: Site) -> None:
+    """They are searched for on another device; MAX gives a bot a long one."""
+    page = open_page(width=390, height=844, is_mobile=True)
+    ask(page)
+    for channel in ("telegram", "max"):
+        name = page.locator(f"#{channel} small")
+        page.evaluate("name => (name.textContent = '@id700000000001_bot')", name.element_handle())
+        lines = name.evaluate(
+            "one => { const all = new Range(); all.selectNodeContents(one); return all.getClientRects().length; }"
+        )
+        assert lines == 1
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    picture(page, site, "names")
+
+
 def test_a_minute_without_an_answer(open_page: Callable[..., Page], site: Site) -> None:
     """The page helps, and goes on waiting."""
     page = open_page()
@@ -359,6 +445,7 @@ def test_a_minute_without_an_answer(open_page: Callable[..., Page], site: Site) 
     says(page, "Waiting for you")
     page.clock.fast_forward(61_000)
     says(page, "Nothing yet after a minute")
+    assert page.is_visible("#chat-text")
     picture(page, site, "slow")
     phone = site.sandbox.phone("telegram")
     phone.act("open", link=page.get_attribute("#telegram", "href"))
@@ -374,7 +461,7 @@ def test_a_minute_without_an_answer(open_page: Callable[..., Page], site: Site) 
     ],
 )
 def test_the_end_of_a_request(page: Page, told: Any, sentence: str) -> None:
-    page.route("**/login/status", lambda route: route.fulfill(json=told))
+    page.route("**/login/status*", lambda route: route.fulfill(json=told))
     page.click("#get-code")
     says(page, sentence)
     assert page.is_visible("#again")
@@ -383,7 +470,7 @@ def test_the_end_of_a_request(page: Page, told: Any, sentence: str) -> None:
 
 def test_a_lost_connection_is_waited_out(page: Page, site: Site) -> None:
     """The page says so, and goes on where it was."""
-    page.route("**/login/status", lambda route: route.abort())
+    page.route("**/login/status*", lambda route: route.abort())
     ask(page)
     says(page, "No connection to the site")
     page.unroute_all()
@@ -452,3 +539,24 @@ def test_the_log_of_a_site_holds_no_code_and_no_key(open_page: Callable[..., Pag
     log = site.log.read_text()
     assert code not in log
     assert site.sandbox.key not in log
+
+
+@pytest.mark.parametrize("wrong", ["key", "address"])
+@pytest.mark.parametrize("kind", [sites.fastapi, sites.django], ids=["fastapi", "django"])
+def test_a_wrong_setting_is_told_in_the_log(
+    browser: Browser, sandbox: Sandbox, tmp_path: Path, kind: Any, wrong: str
+) -> None:
+    """With what to look at; the person is told whose fault it is, and no more."""
+    key = "tc_test_" + "x" * 40 if wrong == "key" else sandbox.key
+    url = sandbox.url if wrong == "key" else f"http://127.0.0.1:{sites.free_port()}"
+    with kind(tmp_path, {"TAPCODE_API_KEY": key, "TAPCODE_URL": url}) as port:
+        page = browser.new_page(locale="en-US")
+        page.goto(f"http://127.0.0.1:{port}")
+        page.click("#get-code")
+        says(page, "that is our fault")
+        page.close()
+        log = (tmp_path / "site.log").read_text()
+    (line,) = [one for one in log.splitlines() if one.startswith("tapcode at ")]
+    assert line.startswith(f"tapcode at {url}: {'unauthorized' if wrong == 'key' else 'no_answer'}: ")
+    assert line.endswith("Was the sandbox started again, or is it on another port? KEY=..., TAPCODE_URL=...")
+    assert key not in log

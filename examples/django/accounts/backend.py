@@ -14,11 +14,16 @@ REQUEST = "tapcode_request"
 """In the session: the request that this browser made."""
 
 
+class Reported(Exception):
+    """The person said in the chat that it was not them."""
+
+
 class TapcodeBackend(ModelBackend):
     """`authenticate(request, secret_code=...)`. Users, groups and permissions are those of ModelBackend.
 
     The argument has "secret" in its name, so Django blacks it out in the signal `user_login_failed`. What tapcode said is
-    left in `request.tapcode_result` for the view (None: this browser has no code to wait for). Raises TapcodeError.
+    left in `request.tapcode_result` for the view (None: this browser has no code to wait for). Raises TapcodeError, and
+    Reported.
     """
 
     @sensitive_variables("secret_code")
@@ -28,6 +33,8 @@ class TapcodeBackend(ModelBackend):
         if request is None or request_id is None:
             return None
         status = tapcode().status(request_id)
+        if status.reported:
+            raise Reported
         if status.subscriber_id is None:
             return None
         result = tapcode().verify(secret_code, subscriber_id=status.subscriber_id, request_id=request_id)

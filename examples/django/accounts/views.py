@@ -1,11 +1,13 @@
 """The site's own side of the page: it holds the key, and the browser's session says whose code is meant."""
 
 import json
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import authenticate, login, logout
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
@@ -16,7 +18,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 from tapcode_client import Context, RequestNotFound, TapcodeError, Verification
 
-from accounts.backend import REQUEST, result_of
+from accounts.backend import REQUEST, Reported, result_of
 from accounts.models import Messenger
 from accounts.tapcode import tapcode
 
@@ -24,13 +26,30 @@ SHOWN = "tapcode_shown"
 WAIT_SECONDS = 10
 """One answer to the waiting page. A thread waits with it: README.md says what that means for the number of threads."""
 LONGEST_CODE = 64
-FOR_PEOPLE = frozenset({404, 409, 429, 502, 503})
-"""Errors of tapcode that the page has a sentence for. The others (a wrong key, a bug) are ours."""
+FOR_PEOPLE = frozenset(
+    {
+        "delivery_failed",
+        "delivery_unknown",
+        "messenger_unavailable",
+        "rate_limited",
+        "send_in_progress",
+        "subscriber_locked",
+        "subscriber_not_found",
+    }
+)
+"""Errors of tapcode that the page has a sentence for. The others (a wrong key, a bug) are ours: the log tells them."""
+SETTINGS = frozenset({"no_answer", "unauthorized", "unreadable_answer"})
+"""Those that a wrong setting makes."""
+HINT = "Was the sandbox started again, or is it on another port? KEY=..., TAPCODE_URL=..."
+REPLACED = {"status": "replaced"}
+"""What a page waits for is not what this browser waits for any more: another tab went on."""
 POLICY = (
     "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
 View = Callable[[HttpRequest], HttpResponse]
+
+log = logging.getLogger(__name__)
 
 
 def explained(view: View) -> View:
@@ -41,9 +60,12 @@ def explained(view: View) -> View:
         try:
             return view(request)
         except TapcodeError as error:
-            known = error.status in FOR_PEOPLE
+            known = error.code in FOR_PEOPLE
+            if not known:  # the error's text holds neither key nor code
+                hint = HINT if error.code in SETTINGS else f"X-Request-Id of the answer: {error.request_id}"
+                log.error("tapcode at %s: %s. %s", settings.TAPCODE_URL, error, hint)
             told = {"error": error.code if known else "unavailable", "retry_after": error.retry_after}
-            return JsonResponse(told, status=error.status if known else 502)
+            return JsonResponse(told, status=(known and error.status) or 502)
 
     return explain
 
@@ -62,18 +84,24 @@ def page(request: HttpRequest) -> HttpResponse:
 @require_POST
 @explained
 def start(request: HttpRequest) -> HttpResponse:
-    """Ask for a code, for this browser. What it asked for before is over, so that only one link works."""
-    before = request.session.get(REQUEST)
-    if before is not None:
-        _cancel(before)
+    """Ask for a code, for this browser. What it asked for before is over, so that only one link works.
+
+    The new one is stored before the old one is cancelled: a tab that waits for the old one must not take it for
+    an act of somebody in the chat.
+    """
     made = tapcode().request(context=Context(action="Sign in"))
+    before = request.session.get(REQUEST)
     request.session[REQUEST] = made.request_id
     request.session[SHOWN] = {
+        "asked": _asked(request) + 1,
         "telegram_link": made.telegram_link,
         "max_link": made.max_link,
         "pairing_code": made.pairing_code,
         "chat_text": made.chat_text,
     }
+    request.session.save()
+    if before is not None:
+        _cancel(before)
     return JsonResponse(request.session[SHOWN])
 
 
@@ -90,16 +118,24 @@ def current(request: HttpRequest) -> HttpResponse:
 def status(request: HttpRequest) -> HttpResponse:
     """Wait for the change on behalf of the page. Not a word of who it was: that says `verify` alone.
 
-    It must not change the session: saved after the wait, it would undo what happened meanwhile.
+    `asked` is which of this browser's requests the page shows. It is compared, and nothing is looked up by it.
+    The view must not change the session: saved after the wait, it would undo what happened meanwhile.
     """
     request_id = request.session.get(REQUEST)
     if request_id is None:
-        return _not_asked()
+        return JsonResponse(REPLACED) if request.user.is_authenticated else _not_asked()
+    if request.GET.get("asked", str(_asked(request))) != str(_asked(request)):
+        return JsonResponse(REPLACED)
     try:
         told = tapcode().wait_until_sent(request_id, timeout=WAIT_SECONDS)
     except RequestNotFound:
         return _not_asked()
-    return JsonResponse({"status": told.status})
+    as_it_is_now = type(request.session)(request.session.session_key)
+    if as_it_is_now.get(REQUEST) != request_id:
+        return JsonResponse(REPLACED)
+    if told.reported:
+        return JsonResponse({"status": "reported"})
+    return JsonResponse({"status": told.status, "channel": told.channel})
 
 
 @require_POST
@@ -110,7 +146,12 @@ def verify(request: HttpRequest) -> HttpResponse:
     code = _entered(request)
     if code is None:
         return _malformed()
-    user = authenticate(request, secret_code=code)
+    try:
+        user = authenticate(request, secret_code=code)
+    except RequestNotFound:
+        return _not_asked()
+    except Reported:
+        return JsonResponse({"error": "reported"}, status=409)
     result = result_of(request)
     if result is None or (result.verified and user is None):  # verified, and switched off here
         return _not_asked()
@@ -169,6 +210,11 @@ def _entered(request: HttpRequest) -> str | None:
     except (ValueError, TypeError, LookupError):
         return None
     return code if isinstance(code, str) and 1 <= len(code) <= LONGEST_CODE else None
+
+
+def _asked(request: HttpRequest) -> int:
+    """How many codes this browser has asked for, so that a page knows its own."""
+    return int(request.session.get(SHOWN, {}).get("asked", 0))
 
 
 def _cancel(request_id: str) -> None:

@@ -49,6 +49,7 @@ LANGUAGES = [("en", "English"), ("ru", "Русский")]
 LANGUAGE_CODE = "en"
 
 SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS else "sessionid"  # no other host of the domain can set it
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 CSRF_USE_SESSIONS = True  # the token lies in the session, and the page alone is told it
 SECURE_REFERRER_POLICY = "same-origin"
