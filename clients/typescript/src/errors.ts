@@ -43,7 +43,7 @@ export interface FieldError {
 export interface ErrorFacts {
   code: ErrorCode;
   detail: string;
-  status?: number | undefined;
+  httpStatus?: number | undefined;
   requestId?: string | undefined;
   retryAfter?: number | undefined;
   retryable?: boolean | undefined;
@@ -56,8 +56,8 @@ export abstract class TapcodeError extends Error {
   readonly code: ErrorCode;
   /** A sentence for people, which may change. */
   readonly detail: string;
-  /** HTTP status; undefined when there was no answer. */
-  readonly status: number | undefined;
+  /** The status that the service answered; undefined when there was no answer. Not `status`: Express, Koa and others would answer your visitor with it. */
+  readonly httpStatus: number | undefined;
   /** The `X-Request-Id` of the answer, which stands in the service's log. It has nothing to do with the `request_id` of a code. */
   readonly requestId: string | undefined;
   /** Seconds after which the same call may be made again. */
@@ -66,20 +66,26 @@ export abstract class TapcodeError extends Error {
   readonly retryable: boolean;
 
   constructor(facts: ErrorFacts) {
-    super(`${facts.code}: ${facts.detail}`);
+    super(messageOf(facts));
     this.name = new.target.name;
     this.code = facts.code;
     this.detail = facts.detail;
-    this.status = facts.status;
+    this.httpStatus = facts.httpStatus;
     this.requestId = facts.requestId;
     this.retryAfter = facts.retryAfter;
     this.retryable = facts.retryable ?? false;
   }
 
   toJSON(): Record<string, unknown> {
-    const { name, code, detail, status, requestId, retryAfter, retryable } = this;
-    return { name, code, detail, status, requestId, retryAfter, retryable };
+    const { name, code, detail, httpStatus, requestId, retryAfter, retryable } = this;
+    return { name, code, detail, httpStatus, requestId, retryAfter, retryable };
   }
+}
+
+/** With the names of the fields that are not valid, `...: ... (code, context.ip)`: what was in them is told nowhere. */
+function messageOf({ code, detail, errors = [] }: ErrorFacts): string {
+  const names = errors.map(({ field }) => field).filter((name) => /^[a-z_][\w.]{0,63}$/i.test(name));
+  return `${code}: ${detail}${names.length === 0 ? "" : ` (${[...new Set(names)].join(", ")})`}`;
 }
 
 /** No answer in time, or none at all: what was asked may or may not be done. The same `idempotencyKey` asks again without harm. */
@@ -146,8 +152,8 @@ const BY_STATUS: Record<number, ProblemClass> = {
 };
 
 /** The error for an answer with problem details. */
-export function problemOf(facts: ErrorFacts & { status: number }): ProblemError {
-  return new (BY_STATUS[facts.status] ?? ProblemError)(facts);
+export function problemOf(facts: ErrorFacts & { httpStatus: number }): ProblemError {
+  return new (BY_STATUS[facts.httpStatus] ?? ProblemError)(facts);
 }
 
 export type EventErrorCode = "missing_header" | "bad_timestamp" | "no_matching_signature" | "not_an_event";

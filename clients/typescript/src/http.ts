@@ -83,7 +83,7 @@ export async function perform(transport: Transport, call: Call, options: PostOpt
     } catch (error) {
       if (!(error instanceof TapcodeError)) throw error;
       if (error.code === "no_answer") lost = true;
-      else if (lost && error.status === 404 && call.whenGone !== undefined) return call.whenGone;
+      else if (lost && error.httpStatus === 404 && call.whenGone !== undefined) return call.whenGone;
       const pause = pauseMs(error, tries, random);
       if (!isWorthAnotherTry(error) || tries >= maxRetries || clock.now() + pause >= until) throw error;
       await pauseFor(clock, pause, options.signal);
@@ -138,13 +138,13 @@ function read(answer: Response, text: string, clock: Clock): unknown {
   const body = parsed(text);
   if (answer.ok && body !== undefined) return body;
   const facts = {
-    status: answer.status,
+    httpStatus: answer.status,
     requestId: answer.headers.get("X-Request-Id") ?? undefined,
     retryAfter: retryAfterOf(answer.headers.get("Retry-After"), clock),
   };
   if (!answer.ok && typeof body?.["code"] === "string") {
     const { code, detail, retryable, errors } = body as { code: string } & Partial<ErrorFacts>;
-    throw problemOf({ ...facts, code, detail: String(detail ?? ""), retryable: retryable === true, errors });
+    throw problemOf({ ...facts, code, detail: String(detail ?? ""), retryable: retryable === true, errors: Array.isArray(errors) ? errors : undefined });
   }
   if (PROXY_STATUS.has(answer.status)) throw noAnswer(`HTTP ${answer.status}, and not from the service`, facts);
   const detail = `HTTP ${answer.status}, and not as the service answers: is the address right?`;
@@ -169,7 +169,7 @@ function retryAfterOf(header: string | null, clock: Clock): number | undefined {
 }
 
 function isWorthAnotherTry(error: TapcodeError): boolean {
-  return error.code === "no_answer" || AGAIN_BY_CODE.has(error.code) || AGAIN_BY_STATUS.has(error.status ?? 0);
+  return error.code === "no_answer" || AGAIN_BY_CODE.has(error.code) || AGAIN_BY_STATUS.has(error.httpStatus ?? 0);
 }
 
 /** Never before `Retry-After`; without one any time up to a limit that doubles (full jitter). */

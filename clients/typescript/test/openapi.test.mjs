@@ -141,7 +141,7 @@ test("the codes of errors are those that the service's table has, each an error 
   for (const [code, status] of problems) {
     const { tapcode } = client(scripted(problem(code, status)), { maxRetries: 0 });
     const error = await tapcode.request().catch((thrown) => thrown);
-    assert.deepEqual([error.code, error.status], [code, status]);
+    assert.deepEqual([error.code, error.httpStatus], [code, status]);
     assert.notEqual(error.name, "ProblemError", `${code} has a class of its own kind`);
   }
 });

@@ -72,15 +72,18 @@ test("the last error is thrown when the tries are over, with what it says", asyn
   const script = scripted(problem("messenger_unavailable", 503, { retryable: true, retryAfter: 1 }));
   const error = await send(client(script), { maxRetries: 2 }).catch((thrown) => thrown);
   assert.equal(script.calls.length, 3);
-  const told = { code: error.code, detail: error.detail, status: error.status, requestId: error.requestId, retryAfter: error.retryAfter };
+  const told = { code: error.code, detail: error.detail, httpStatus: error.httpStatus, requestId: error.requestId, retryAfter: error.retryAfter };
   assert.deepEqual(told, {
     code: "messenger_unavailable",
     detail: "About messenger_unavailable.",
-    status: 503,
+    httpStatus: 503,
     requestId: "req-1",
     retryAfter: 1,
   });
   assert.equal(error.retryable, true);
+  // Web frameworks answer their visitor with an error's `status` or `statusCode`: 401 there for a key of ours would be wrong.
+  assert.ok(!("status" in error) && !("statusCode" in error));
+  assert.equal(JSON.parse(JSON.stringify(error)).httpStatus, 503);
 });
 
 test("a Retry-After beyond the deadline is not waited for", async () => {
@@ -107,7 +110,7 @@ test("one try ends after 20 seconds and the call after its deadline, although fe
   const script = scripted(silent);
   const made = client(script);
   const before = made.clock.now();
-  await assert.rejects(send(made), (error) => error instanceof NoAnswerError && error.status === undefined);
+  await assert.rejects(send(made), (error) => error instanceof NoAnswerError && error.httpStatus === undefined);
   assert.equal(script.calls.length, 2);
   assert.equal(made.clock.now() - before, 30_000);
   assert.ok(script.calls.every((call) => call.signal.aborted));

@@ -26,6 +26,16 @@ test("an error of the line or of the service shows neither key nor code", async 
   }
 });
 
+test("what is not valid is named by its field, never by what was in it", async () => {
+  const errors = [{ field: "code", message: "got 482916" }, { field: "context.ip", message: "no" }, { field: "code", message: "no" }, { field: "482916", message: "no" }];
+  const { tapcode } = client(scripted(problem("validation_failed", 400, { errors })));
+  const error = await tapcode.verify({ external_id: "ann", code: "482916" }).catch((thrown) => thrown);
+  assert.equal(error.message, "validation_failed: About validation_failed. (code, context.ip)");
+  assert.equal(error.detail, "About validation_failed.");
+  const strange = client(scripted(problem("validation_failed", 400, { errors: "none" }))).tapcode;
+  await assert.rejects(strange.request(), { message: "validation_failed: About validation_failed.", errors: [] });
+});
+
 test("the kind of a failure of the line is told in a word", async () => {
   const { tapcode } = client(scripted(broken), { maxRetries: 0 });
   await assert.rejects(tapcode.webhooks.list(), { code: "no_answer", detail: "http://otp.example gave no answer (ECONNREFUSED)" });

@@ -124,7 +124,7 @@ test("the ends of a request: cancelled by the site, by the person, reported, exp
   assert.equal((await tapcode.cancel(byUs.request_id)).status, "cancelled");
   assert.equal((await tapcode.test.cancel(byPerson.request_id)).status, "cancelled");
   assert.equal((await tapcode.test.expire(ended.request_id)).status, "expired");
-  await assert.rejects(tapcode.cancel(ended.request_id), { code: "request_not_pending", status: 409 });
+  await assert.rejects(tapcode.cancel(ended.request_id), { code: "request_not_pending", httpStatus: 409 });
   const { request } = await sent({});
   const reported = await tapcode.test.report(request.request_id);
   assert.equal(reported.reported, true);
@@ -158,7 +158,15 @@ test("what is not valid is named by field, and carries the id that stands in the
   const logged = () => readFileSync(join(folder, "log"), "utf8").includes(error.requestId);
   for (let tries = 0; !logged(); tries++) assert.ok((await sleep(20), tries < 250)); // the log is written a moment later
   const stranger = new Tapcode({ ...access, apiKey: `tc_test_${"x".repeat(40)}` });
-  await assert.rejects(stranger.request(), { code: "unauthorized", status: 401 });
+  await assert.rejects(stranger.request(), { code: "unauthorized", httpStatus: 401 });
+});
+
+test("an empty field is not valid, and the message names it", async () => {
+  const { request_id } = await tapcode.request();
+  const { subscriber_id } = await tapcode.test.consent(request_id);
+  const error = await tapcode.verify({ subscriber_id, request_id, code: "" }).catch((thrown) => thrown);
+  assert.deepEqual([error.code, error.httpStatus], ["validation_failed", 400]);
+  assert.match(error.message, / \(code\)$/);
 });
 
 test("events arrive, are believed by either secret of a rotation, and told again", async () => {
