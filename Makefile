@@ -79,7 +79,7 @@ needs-key:
 	@test -n "$(KEY)" || { echo 'Say the key that "make run" printed in another terminal: make $(MAKECMDGOALS) KEY=tc_test_...' >&2; exit 1; }
 
 test-example-express: $(STAMP)-run $(STAMP)-test $(STAMP)-browser $(EXPRESS)
-	@node --test --test-reporter=spec examples/express/site.test.js
+	@node --test --test-reporter=spec examples/express/*.test.js
 	@$(PY) -m pytest -m browser -n 0 examples/express $(ARGS)
 
 example-fastapi: needs-key $(STAMP)-fastapi ## the FastAPI site on http://localhost:8001 (KEY=tc_test_..., from `make run`)

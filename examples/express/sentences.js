@@ -1,42 +1,48 @@
-// What the person is told: what is known, no more, and what to do next. `tone` colours it; `again` offers to begin anew.
+// What the person is told: what is known, no more, and what to do next. `tone` colours it. On the page of a sign-in `state` says what the page is:
+// `waiting` for consent, `enter` the code, `over` (a new link is offered), `ended` (it is not).
 
 import { TapcodeError } from "tapcode-client";
 
 export const MESSENGERS = { telegram: "Telegram", max: "MAX" };
+export const HEADINGS = { waiting: "Get the code", enter: "Enter the code", over: "Get a new code" };
 
 export function ofStatus(status) {
   if (status.reported) {
-    return { tone: "bad", again: true, text: "Somebody pressed “It wasn’t me” in the chat, and this code is dead. If that was you, begin again." };
+    const text = "Whoever got the code pressed “It wasn’t me” in the chat. The code is dead, and nobody is signed in here.";
+    return { state: "ended", heading: "This sign-in was ended", tone: "bad", text };
   }
   switch (status.status) {
     case "sent":
-      return { tone: "good", text: `The code is in ${MESSENGERS[status.channel]}. Enter it here.` };
+      return { state: "enter", heading: HEADINGS.enter, tone: "good", text: `The code is in ${MESSENGERS[status.channel]}. Enter it here.` };
     case "cancelled":
-      return { tone: "bad", again: true, text: "It was cancelled in the chat. No code is on its way." };
+      return { state: "over", heading: "Cancelled", tone: "bad", text: "You pressed Cancel in the messenger. No code is on its way." };
     case "expired":
-      return { tone: "bad", again: true, text: "The 15 minutes of this link are over. Get a new one." };
+      return { state: "over", heading: "The link is out of date", tone: "bad", text: "The 15 minutes of this link are over. Get a new one." };
     default:
-      return { tone: "wait", text: "Waiting for you in the messenger…" };
+      return { state: "waiting", heading: HEADINGS.waiting, tone: "wait", text: "Waiting for you to agree in the messenger…" };
   }
 }
+
+export const MALFORMED = { state: "enter", tone: "bad", text: "That is not a whole code. Look again: nothing was counted." };
 
 export function ofVerdict({ reason, attempts_left: left }) {
   switch (reason) {
     case "malformed_code":
-      return { tone: "bad", text: "That is not a whole code. Look again: nothing was counted." };
+      return MALFORMED;
     case "wrong_code":
       return left > 0
-        ? { tone: "bad", text: `That is not the code. ${left === 1 ? "One try is" : `${left} tries are`} left.` }
-        : { tone: "bad", again: true, text: "That is not the code, and it was the last try. Get a new one." };
+        ? { state: "enter", tone: "bad", text: `That is not the code. ${left === 1 ? "One try is" : `${left} tries are`} left.` }
+        : { state: "over", tone: "bad", text: "That is not the code, and it was the last try. Get a new one." };
     case "locked":
-      return { tone: "bad", again: true, text: "Too many wrong codes were entered. Get a new link: the bot will ask you to unlock." };
+      return { state: "over", tone: "bad", text: "Too many wrong codes were entered. Get a new link: the bot will ask you to unlock." };
     default:
-      return { tone: "bad", again: true, text: "This code does not work any more: it was used, replaced, or its time is over. Get a new one." };
+      return { state: "over", tone: "bad", text: "This code does not work any more: it was used, replaced, or its time is over. Get a new one." };
   }
 }
 
 /** A code was entered while the request is still pending: without the subscriber's id there is nothing to check it against. */
 export const TOO_EARLY = {
+  state: "waiting",
   tone: "wait",
   text: "We have not heard yet that a code was delivered. If one is in the chat already, press “Send again” there, and enter it once this page says so.",
 };
@@ -56,7 +62,6 @@ export function ofSendError(error) {
 /** The same for any other call. Throws what is none. */
 export function ofError(error) {
   if (!(error instanceof TapcodeError)) throw error;
-  console.warn(`tapcode: ${error.code}, request ${error.requestId ?? "without an answer"}`);
   switch (error.code) {
     case "rate_limited":
       return { tone: "bad", text: `Too many codes were asked for. Try again in ${inWords(error.retryAfter ?? 60)}.` };
@@ -71,9 +76,14 @@ export function ofError(error) {
     case "subscriber_not_found":
       return { tone: "bad", text: "The bot can’t write to you any more. Sign out, sign in again, and agree in the chat." };
     case "request_not_found":
-      return { tone: "bad", again: true, text: "This was too long ago. Begin again." };
+      return { state: "over", tone: "bad", text: "This was too long ago. Begin again." };
     case "too_many_purposes":
       return { tone: "bad", text: "Too many codes are open. Use one of them, or wait until one is over." };
+    case "unauthorized": // our key
+    case "project_disabled":
+    case "unexpected_answer": // our address
+    case "not_found":
+      return { tone: "bad", text: "Something is wrong on our side, and we have to mend it: trying again will not help." };
     default:
       return { tone: "bad", text: "Codes can’t be asked for or checked at the moment. It is not your fault: try again in a minute." };
   }

@@ -50,7 +50,12 @@ def site(tapcode: str, key: str, tmp_path_factory: pytest.TempPathFactory) -> It
     node, port = shutil.which("node"), free_port()
     assert node, "Node is needed"
     url = f"http://127.0.0.1:{port}"
-    settings = {"PATH": os.environ["PATH"], "TAPCODE_URL": tapcode, "TAPCODE_API_KEY": key, "PORT": str(port)}
+    settings = {
+        "PATH": os.environ["PATH"],
+        "TAPCODE_URL": tapcode,
+        "TAPCODE_API_KEY": key,
+        "SHOP_PORT": str(port),
+    }
     command = [node, str(HERE / "server.js")]
     with served(command, f"{url}/login", tmp_path_factory.mktemp("site"), settings):
         yield url
@@ -142,8 +147,11 @@ def test_a_login(visitor: Callable[..., Page], phones: dict[str, Phone], channel
     page = visitor(screen)
     picture(page, "login")
     phones[channel].say(ask(page))
+    page.get_by_role("heading", name="Get the code").wait_for()
+    assert page.locator("#enter").is_hidden()
     picture(page, "waiting")
     phones[channel].press("Get the code")
+    page.get_by_role("heading", name="Enter the code").wait_for()
     says(page, f"The code is in {'MAX' if channel == 'max' else 'Telegram'}")
     assert page.locator("#ways").is_hidden()
     picture(page, "sent")
@@ -217,13 +225,41 @@ def test_cancelled_in_the_chat(visitor: Callable[..., Page], phones: dict[str, P
     page = visitor()
     phones["telegram"].say(ask(page))
     phones["telegram"].press("Cancel")
-    says(page, "cancelled in the chat")
+    says(page, "You pressed Cancel in the messenger")
+    page.get_by_role("heading", name="Cancelled").wait_for()
     assert page.locator("#enter").is_hidden()
     picture(page, "cancelled")
     before = page.locator("#pairing").text_content()
     page.get_by_role("button", name="Get a new link").click()
     says(page, "Waiting for you")
     assert page.locator("#pairing").inner_text() != before
+
+
+def test_it_was_not_me(visitor: Callable[..., Page], phones: dict[str, Phone]):
+    """Pressed in the chat, it ends the sign-in on the page that lies open, and that page offers nothing new."""
+    page = visitor("phone")
+    agree(page, phones["telegram"])
+    phones["telegram"].press("It wasn")
+    page.get_by_role("heading", name="This sign-in was ended").wait_for()
+    assert page.locator("form").count() == 0
+    picture(page, "ended")
+
+
+def test_a_new_link_in_another_tab(visitor: Callable[..., Page], phones: dict[str, Phone]):
+    """The first tab follows to the new link, and does not speak of a Cancel that nobody pressed."""
+    page = visitor()
+    before = ask(page)
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.get_by_role("button", name="Get a new link").click()
+    page.locator("#pairing", has_not_text=before).wait_for()
+    assert page.locator("#pairing").inner_text() == other.locator("#pairing").inner_text()
+    says(page, "Waiting for you")
+    agreed = phones["max"]
+    agreed.say(page.locator("#pairing").inner_text())
+    agreed.press("Get the code")
+    says(page, "The code is in MAX")
+    says(other, "The code is in MAX")
 
 
 def test_another_browser_that_knows_the_request_cannot_finish_the_login(
@@ -354,9 +390,10 @@ def test_without_scripts(browser: Browser, site: str, phones: dict[str, Phone]):
     page.goto(site)
     pairing_code = ask(page)
     phones["telegram"].say(pairing_code)
-    enter(page, "123456")
-    says(page, "not heard yet")
+    page.get_by_role("link", name="I have a code").click()
+    says(page, "Waiting for you")
     phones["telegram"].press("Get the code")
+    page.get_by_role("link", name="I have a code").click()
     enter(page, phones["telegram"].code())
     page.get_by_text("You are signed in").wait_for()
     context.close()

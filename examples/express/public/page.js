@@ -19,26 +19,36 @@ for (const form of document.forms) {
 }
 addEventListener("pageshow", () => document.querySelectorAll("form button").forEach((button) => (button.disabled = false)));
 
+const ENTERING_MS = 5_000;
+const TROUBLE_MS = 3_000;
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const ways = document.getElementById("ways");
-if (ways && !ways.hidden) follow();
+if (ways) follow(ways.dataset.state);
 
-/** Asks the site until the request is over; the site holds each question for up to 20 seconds. */
-async function follow() {
+/**
+ * Asks the site for as long as something can change. The site holds each question until there is consent, for up to 20 seconds. While the code is
+ * being entered it asks now and then: the person can still press "It wasn't me" in the chat.
+ */
+async function follow(state) {
   const help = document.getElementById("help");
-  const helping = setTimeout(() => (help.hidden = false), Number(help.dataset.helpIn));
-  for (;;) {
+  const helping = state === "waiting" && setTimeout(() => (help.hidden = false), Number(help.dataset.helpIn));
+  while (state === "waiting" || state === "enter") {
+    if (state === "enter") await pause(ENTERING_MS);
+    if (state === "enter" && document.hidden) continue;
+    const asked = performance.now();
     const told = await ask();
-    if (told.status === "none") return location.assign("/login"); // signed in, or begun anew, in another tab
-    if (told.text) say(told);
-    if (["sent", "cancelled", "expired"].includes(told.status)) {
+    if (told.state === "elsewhere") return location.assign("/login/code"); // signed in, begun anew in another tab, or ended in the chat
+    if (state === "waiting" || (told.state && told.state !== state)) say(told); // what was said of a wrong code stays
+    if (told.state && told.state !== state) {
+      state = told.state;
       clearTimeout(helping);
       help.hidden = ways.hidden = true;
-      document.getElementById("enter").hidden = told.again === true;
-      document.getElementById("again").className = told.again ? "main" : "quiet";
-      document.getElementById("code").focus();
-      return;
+      document.getElementById("enter").hidden = state !== "enter";
+      document.getElementById("again").className = state === "over" ? "main" : "small-button";
+      if (state === "enter") document.getElementById("code").focus();
+    } else if (state === "waiting" && performance.now() - asked < 1000) {
+      await pause(TROUBLE_MS); // nothing new and at once: something is wrong, or another tab waits already
     }
-    if (told.status !== "pending") await new Promise((resolve) => setTimeout(resolve, 3000));
   }
 }
 
@@ -47,11 +57,15 @@ async function ask() {
     const answer = await fetch("/login/status", { headers: { Accept: "application/json" } });
     return await answer.json();
   } catch {
-    return { status: "unknown", tone: "bad", text: "No connection. We go on trying." };
+    return { tone: "bad", text: "No connection. We go on trying." };
   }
 }
 
-function say({ tone, text }) {
+function say({ heading, tone, text }) {
+  if (heading) {
+    document.getElementById("heading").textContent = heading;
+    document.title = `${heading} · Daisy`;
+  }
   const notice = document.getElementById("notice");
   notice.className = `notice ${tone}`;
   if (notice.textContent !== text) notice.textContent = text;
