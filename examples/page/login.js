@@ -22,6 +22,7 @@ const TEXTS = {
     slow: "Nothing yet after a minute. Send the bot one of the texts above, or begin again. If you have a code already and this page does not ask for it, press “Send again” in the chat.",
     sent: (messenger) => `The code is in ${messenger || "your messenger"}. Enter it here and nowhere else.`,
     reported: "This sign-in was ended: somebody pressed “It wasn’t me” in the chat, and its code is dead. If you want to sign in, reload this page.",
+    reportedBefore: "The last sign-in here was ended: somebody pressed “It wasn’t me” in the chat.",
     cancelled: "It was cancelled in the chat. If that was not you, somebody else had your link: begin again, and show it to nobody.",
     expired: "The link was good for 15 minutes, and they are over. Begin again.",
     wrong_code: (n) => (n ? `This is not the code. Attempts left: ${n}.` : "This is not the code, and there are no attempts left. Get a new one."),
@@ -62,6 +63,7 @@ const TEXTS = {
     slow: "Прошла минута, а ответа из мессенджера всё нет. Отправьте боту один из текстов, которые показаны выше, или начните заново. Если код у вас уже есть, а страница его не просит, нажмите в чате «Отправить ещё раз».",
     sent: (messenger) => `Код у вас в ${messenger || "мессенджере"}. Введите его здесь и больше нигде.`,
     reported: "Этот вход остановлен: в чате нажали «Это не я», и код больше не действует. Если войти хотите вы, обновите страницу.",
+    reportedBefore: "Прошлый вход остановлен: в чате нажали «Это не я».",
     cancelled: "Запрос отменён в чате. Если это были не вы, ваша ссылка попала к кому-то ещё: начните заново и никому не показывайте новую.",
     expired: "Ссылка действовала 15 минут, и её срок истёк. Начните заново.",
     wrong_code: (n) => (n ? `Неверный код. Осталось попыток: ${n}.` : "Неверный код, и попыток больше нет. Получите новый."),
@@ -190,7 +192,10 @@ async function wait(mine, asked, loaded) {
   clearTimeout(slow);
   if (answer.status === "replaced") return follow();
   byId("ways").hidden = true;
-  if (answer.status === "reported") byId("get-code").hidden = !loaded; // whoever reloads it wants to
+  if (answer.status === "reported" && loaded) { // whoever loads the page anew wants to sign in
+    byId("get-code").hidden = false;
+    return ended("reportedBefore");
+  }
   if (answer.status !== "sent") return ended(answer.error || answer.status);
   say("sent", { about: MESSENGERS[answer.channel] });
   askForCode();
@@ -229,7 +234,7 @@ function ended(why) {
   round++;
   say(why, { ill: true });
   byId("enter").hidden = true;
-  offer(why === "reported" ? null : "again", begin); // a new code might trouble the same person again
+  offer(why.startsWith("reported") ? null : "again", begin); // a new code might trouble the same person again
 }
 
 // ---- signed in: a payment is confirmed by a code that goes straight into the chat

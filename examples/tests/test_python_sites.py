@@ -412,7 +412,7 @@ def test_a_person_who_says_that_it_was_not_them(page: Page, site: Site) -> None:
     assert page.is_hidden("#get-code")
     picture(page, site, "reported")
     page.reload()
-    says(page, "This sign-in was ended")
+    says(page, "The last sign-in here was ended")
     ask(page)
     agree(page, phone := site.sandbox.phone("telegram"))
     phone.press("It wasn't me")
