@@ -15,7 +15,7 @@ const SIGNING_IN_MS = 30 * 60_000; // the link's 15 minutes and the code's
 const SIGNED_IN_MS = 7 * 86_400_000;
 const PRICE = "12.00 €";
 
-export function siteOf({ tapcode, tapcodeUrl, accounts, sessionSecret, live, sandbox }) {
+export function siteOf({ tapcode, tapcodeUrl, accounts, store, sessionSecret, live, sandbox }) {
   const site = express();
   const { csrfSynchronisedProtection, generateToken } = csrfSync({ getTokenFromRequest: (req) => req.body?.csrf });
   site.disable("x-powered-by");
@@ -26,6 +26,7 @@ export function siteOf({ tapcode, tapcodeUrl, accounts, sessionSecret, live, san
   site.use(express.static(new URL("public", import.meta.url).pathname));
   site.use(
     session({
+      store, // in memory when there is none
       name: live ? "__Host-session" : "session",
       secret: sessionSecret, // signs the cookie, so that nobody can name a session that is not theirs
       resave: false,
@@ -73,10 +74,8 @@ export function siteOf({ tapcode, tapcodeUrl, accounts, sessionSecret, live, san
     } catch (error) {
       return res.status(503).render("login", { notice: told(error) });
     }
-    if (old) {
-      await saved(req); // first: another tab that waits for the old one must not take this for a "Cancel" of the person
-      tapcode.cancel(old.requestId).catch(() => {}); // an old link that still lies around leads nowhere; if that fails, it expires
-    }
+    await saved(req); // before the old one is cancelled: another tab that waits for it must not take this for a "Cancel" of the person
+    if (old) tapcode.cancel(old.requestId).catch(() => {}); // an old link that still lies around leads nowhere; if that fails, it expires
     res.redirect(303, "/login/code");
   });
 
@@ -144,6 +143,7 @@ export function siteOf({ tapcode, tapcodeUrl, accounts, sessionSecret, live, san
       await regenerated(req); // a new session id: whoever knew the old one, and planted it perhaps, is not signed in with us
       req.session.accountId = account.id;
       req.session.cookie.maxAge = SIGNED_IN_MS;
+      await saved(req);
     } catch (error) {
       // Also when the answer got lost: then nobody was verified.
       return renderCode(res.status(503), login, { state: "enter", ...told(error) });
@@ -180,6 +180,7 @@ export function siteOf({ tapcode, tapcodeUrl, accounts, sessionSecret, live, san
       req.session.paying = paying;
       return res.render("payment", { paying, notice });
     }
+    await saved(req);
     res.redirect(303, "/payment");
   });
 
@@ -208,6 +209,7 @@ export function siteOf({ tapcode, tapcodeUrl, accounts, sessionSecret, live, san
     // Here you would take the money: `paying.amount` for `paying.order`, which is what the person read in the chat.
     delete req.session.paying;
     req.session.paid = paying;
+    await saved(req);
     res.redirect(303, "/");
   });
 
@@ -270,6 +272,7 @@ async function soon(isSo) {
   return false;
 }
 
+/** Before every redirect: a browser follows it as soon as the headers are there, with a slow store before the session is. */
 function saved(req) {
   return new Promise((resolve, reject) => req.session.save((error) => (error ? reject(error) : resolve())));
 }
