@@ -113,7 +113,7 @@ async def start(session: Guarded, tapcode: Client) -> dict[str, Any]:
     before, session.request_id, session.wait = session.request_id, made.request_id, None
     sessions.renew(session)
     session.shown = shown = {
-        "asked": int(session.shown.get("asked") or 0) + 1,
+        "asked": next_number(session),
         "telegram_link": made.telegram_link,
         "max_link": made.max_link,
         "pairing_code": made.pairing_code,
@@ -123,6 +123,11 @@ async def start(session: Guarded, tapcode: Client) -> dict[str, Any]:
         with suppress(TapcodeError):  # it was over already, or will be in 15 minutes
             await tapcode.cancel(before)
     return shown
+
+
+def next_number(session: Session) -> int:
+    """Which request of this browser the next one is: a tab that shows an older one learns by it that it does."""
+    return int(session.shown.get("asked") or 0) + 1
 
 
 @app.get("/login/current")
@@ -207,7 +212,7 @@ async def hosted_start(request: Request, tapcode: Client) -> Response:
     except TapcodeError as error:
         tell_operator(error)
         return RedirectResponse("/hosted?said=unavailable", 303)
-    session.request_id, session.shown, session.wait = made.request_id, {}, None
+    session.request_id, session.shown, session.wait = made.request_id, {"asked": next_number(session)}, None
     sessions.renew(session)
     return RedirectResponse(made.page_url or "/hosted?said=unavailable", 303)
 

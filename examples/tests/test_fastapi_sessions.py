@@ -130,9 +130,11 @@ def begun(port: int) -> Iterator[Callable[..., http.client.HTTPConnection]]:
     """Calls the site, and does not wait for the answer."""
     made: list[http.client.HTTPConnection] = []
 
-    def call(method: str, path: str, headers: dict[str, str]) -> http.client.HTTPConnection:
+    def call(
+        method: str, path: str, headers: dict[str, str], body: str | None = None
+    ) -> http.client.HTTPConnection:
         made.append(http.client.HTTPConnection("127.0.0.1", port, timeout=30))
-        made[-1].request(method, path, headers=headers)
+        made[-1].request(method, path, body, headers)
         return made[-1]
 
     yield call
@@ -162,6 +164,18 @@ def test_pages_of_one_browser_wait_together(begun: Any, called: Any) -> None:
     Tapcode.change.set()
     assert [json.load(one.getresponse()) for one in pages] == [{"status": "sent", "channel": "max"}] * 5
     assert len(Tapcode.asked) == 1
+
+
+def test_requests_are_counted_over_both_ways_to_sign_in(begun: Any, called: Any) -> None:
+    """Else a tab that shows the first one would take the third one for its own."""
+    page = called("GET", "/", {})
+    token = token_in(page)
+    browser = {"Cookie": page.headers["Set-Cookie"].split(";")[0], "X-CSRFToken": token}
+    assert json.load(called("POST", "/login/start", browser))["asked"] == 1
+    form = {**browser, "Content-Type": "application/x-www-form-urlencoded"}
+    assert begun("POST", "/hosted/start", form, f"csrf_token={token}").getresponse().status == 303
+    assert json.load(called("GET", "/login/status?asked=1", browser)) == {"status": "replaced"}
+    assert json.load(called("POST", "/login/start", browser))["asked"] == 3
 
 
 @pytest.mark.parametrize(
