@@ -214,7 +214,8 @@ class PageRoutes:
                 if error.code != "rate_limited":
                     raise
                 seconds = int(error.headers["Retry-After"])
-                return self._sorry(request, "busy", HTTPStatus.TOO_MANY_REQUESTS, seconds)
+                framed_by = await self._framed_by(request)
+                return self._sorry(request, "busy", HTTPStatus.TOO_MANY_REQUESTS, seconds, framed_by)
             except OtpError as error:
                 return self._sorry(
                     request, "broken", HTTPStatus.SERVICE_UNAVAILABLE, error.retry_after or SEAT_SECONDS
@@ -222,15 +223,28 @@ class PageRoutes:
 
         return answer
 
+    async def _framed_by(self, request: web.Request) -> tuple[str, ...]:
+        """Who may frame what is said in place of the page: in their dialog it would be an empty frame else."""
+        try:
+            caller = await self._hosted.caller(self._hosted.request_id(request.match_info["token"]))
+        except OtpError:
+            return ()
+        return _origins(caller.project, caller.mode)
+
     def _sorry(
-        self, request: web.Request, kind: str, status: HTTPStatus, seconds: int | None = None
+        self,
+        request: web.Request,
+        kind: str,
+        status: HTTPStatus,
+        seconds: int | None = None,
+        origins: tuple[str, ...] = (),
     ) -> web.Response:
         from api import page_html
 
         language = page_html.language_of(
             request.headers.get("Accept-Language", ""), request.query.get("lang")
         )
-        answer = _html(page_html.sorry(kind, language), language, ())
+        answer = _html(page_html.sorry(kind, language), language, origins)
         answer.set_status(status)
         if seconds is not None:
             answer.headers["Retry-After"] = answer.headers["Refresh"] = str(

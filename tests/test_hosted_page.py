@@ -270,6 +270,7 @@ async def test_how_often_a_page_may_be_looked_at(shop: Running):
     assert (late.status, late.json["code"], late.headers["Retry-After"]) == (429, "rate_limited", "2")
     page = await browse(shop, at(request))
     assert (page.status, page.headers["Refresh"], page.headers["Retry-After"]) == (429, "2", "2")
+    assert f"frame-ancestors {ORIGIN}" in page.headers["Content-Security-Policy"]  # else its dialog is empty
     for _ in range(120 - 32):
         assert (await browse(shop, "/c/x/status")).status == 404
     assert (await browse(shop, "/c/x/status")).status == 429
