@@ -407,6 +407,21 @@ async def test_a_slow_network(visit: Visiting):
     await one.sees("Enter the code")
 
 
+async def test_the_whole_way_over_a_thin_line(visit: Visiting):
+    """As slow as EDGE is on a bad day: half a second to everything, 120 kbit/s."""
+    one = await visit(go=False)
+    line = await one.context.new_cdp_session(one.page)
+    thin = {"offline": False, "latency": 500, "downloadThroughput": 15_000, "uploadThroughput": 6_000}
+    await line.send("Network.enable")
+    await line.send("Network.emulateNetworkConditions", thin)
+    await one.go()
+    person = await one.agrees()
+    await one.sees("Enter the code")
+    await one.page.keyboard.type(person.codes[-1])
+    await one.sees("Done")
+    assert (await one.is_home())["proof"]
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_how_much_a_page_weighs(visit: Visiting, size: str):
     """All of it together is below 30 KB on the wire, and the second visit gets the page alone."""
