@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
-from axe_playwright_python.base import AXE_SCRIPT
 
 from otp.pages import LARGEST_LOGO
 from otp.projects import Change, PageChange
@@ -113,6 +112,8 @@ class Visit:
 
     async def is_for_everybody(self, state: str) -> None:
         """axe finds nothing, nothing is wider than the screen; and a picture is kept."""
+        from axe_playwright_python.base import AXE_SCRIPT  # as playwright, there for these tests alone
+
         await self.page.evaluate(AXE_SCRIPT)
         found = await self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         told = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]]
