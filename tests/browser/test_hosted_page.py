@@ -401,7 +401,7 @@ async def test_a_slow_network(visit: Visiting):
     await one.context.route("**/pages/*.js", lambda route: held.append(route))  # noqa: PLW0108  # as above
     await one.page.goto(one.url, wait_until="commit")
     await one.shows(".go", "Open Telegram")
-    assert await one.page.evaluate("performance.getEntriesByType('paint').length") > 0
+    await one.page.wait_for_function("performance.getEntriesByType('paint').length > 0", timeout=8_000)
     for route in held:
         await route.continue_()
     await one.agrees()
