@@ -29,6 +29,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from bench import floor
 from bench.load import Figures, median, raw, run
 from bench.results import save
 from config.clock import SystemClock, SystemRandomness
@@ -174,6 +175,12 @@ async def measure(
         server = stack.enter_context(served("main.py", "serve", port=port, **settings))
         nothing = stack.enter_context(served("-m", "bench.noop", str(idle), port=idle))
         kinds = await kinds_of(port, server, idle, nothing, api_key, verifies)
+        least = free_port()
+        guesses = floor.fill(folder / "floor.db", most)
+        bare = stack.enter_context(
+            served("-m", "bench.floor", str(least), str(folder / "floor.db"), port=least)
+        )
+        kinds["least"] = Kind(least, (bare,), iter(guesses), b"true")
         if with_rivals:
             from bench.rivals.beside import rivals  # noqa: PLC0415  # it needs this module
 
