@@ -389,15 +389,31 @@ async def _activate(tx: Tx, delivery: Delivery, sub: Subscriber | None, expires_
 
 async def settle_orphan(tx: Tx, rules: Rules, delivery: Delivery | None) -> Delivery | None:
     """The delivery, unless its attempt has had no result for so long that its outcome is unknown: then None."""
-    if delivery is None or delivery.state is not DeliveryState.ATTEMPTING or delivery.attempted_at is None:
-        return delivery
-    if tx.now < delivery.attempted_at + ORPHAN_MS:
+    if delivery is None or delivery.state is not DeliveryState.ATTEMPTING or not is_over(delivery, tx.now):
         return delivery
     held = await tx.delivery(delivery.id)  # it may have been found without its lock, and settled since
     if held is not None and held.state is DeliveryState.ATTEMPTING:
         await _settle_unknown(tx, rules, held)
         return None
     return held if held is not None and held.state is DeliveryState.CLAIMED else None
+
+
+def is_over(delivery: Delivery, now: int) -> bool:
+    """Whether the time of a delivery under way is over, so that whoever carried it is dead or about to say so."""
+    if delivery.state is DeliveryState.CLAIMED:
+        return now >= delivery.give_up_at
+    attempting = delivery.state is DeliveryState.ATTEMPTING and delivery.attempted_at is not None
+    return attempting and now >= (delivery.attempted_at or 0) + ORPHAN_MS
+
+
+async def settle_over(tx: Tx, rules: Rules, delivery_id: str) -> Delivery | None:
+    """How a delivery is, once what is over has come to its end: certainly not sent, or unknown."""
+    delivery = await tx.delivery(delivery_id)
+    if delivery is None or not is_over(delivery, tx.now):
+        return delivery
+    if delivery.state is DeliveryState.CLAIMED:
+        return await withdraw(tx, rules, delivery, Refusal.UNAVAILABLE)
+    return await _settle_unknown(tx, rules, delivery)
 
 
 async def _settle(

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from otp import codes, pages, pairing, stage
 from otp.accounts import link
 from otp.courier import Courier
-from otp.delivery import Busy, NoRoom, Rules, TooMany, claim, finish, settle_orphan
+from otp.delivery import Busy, NoRoom, Rules, TooMany, claim, finish, is_over, settle_orphan, settle_over
 from otp.errors import (
     ChannelUnavailable,
     DeliveryFailed,
@@ -343,8 +343,16 @@ class OtpService:
         return await self._courier.outcome(claimed, wait_ms / SECOND_MS)
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
-        """How it is now."""
-        return await self._store.read(lambda tx: tx.delivery(delivery_id))
+        """How it is now. What a dead process left is brought to its end by whoever looks, and waits for no sweep."""
+
+        async def look(tx: Tx) -> tuple[Delivery | None, bool]:
+            found = await tx.delivery(delivery_id)
+            return found, found is not None and is_over(found, tx.now)
+
+        delivery, over = await self._store.read(look)
+        if not over:
+            return delivery
+        return await self._store.write(lambda tx: settle_over(tx, self._rules, delivery_id))
 
     async def told(self, caller: Caller, subscriber_id: str, settled: Delivery | None) -> tuple[int, bool]:
         """What `send` answers. Raises what became of a message that was not accepted."""

@@ -76,7 +76,7 @@ def test_the_life_of_a_project(tmp_path: Path) -> None:
         (("create", "--name", "a\nb"), "name"),
         (("create", "--name", "\u202eevil"), "name"),
         (("update", "00000000-0000-4000-8000-000000000000", "--name", "x"), "no project"),
-        (("update", "00000000-0000-4000-8000-000000000000"), "--name"),
+        (("update", "00000000-0000-4000-8000-000000000000"), "what to change"),
         (("enable", "../../etc"), "UUID"),
     ],
 )
