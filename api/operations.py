@@ -243,7 +243,7 @@ OPERATIONS: Final = (
         "Ask for a code for somebody who may not be subscribed",
         "Creates deep links. Show one to the person, poll the status, then verify with the subscriber_id it tells.",
         (schemas.Requested,),
-        ("channel_unavailable", "page_unavailable", "messenger_unavailable"),
+        ("channel_unavailable", "page_unavailable", "return_url_refused", "messenger_unavailable"),
         _request,
         schemas.RequestBody,
         body_optional=True,

@@ -26,6 +26,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "channel_unavailable": (409, "The channel is switched off"),
     "request_not_pending": (409, "The request is not pending any more"),
     "page_unavailable": (409, "There is no hosted page here"),
+    "return_url_refused": (409, "The hosted page can't lead back to this address"),
     "no_active_code": (409, "No code of the request lives"),
     "send_in_progress": (409, "A code is on its way already"),
     "subscriber_locked": (409, "The subscriber is locked"),

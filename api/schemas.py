@@ -14,7 +14,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from otp.pages import LONGEST_URL
+from otp.pages import LONGEST_URL, URL_PATTERN
 from otp.policy import (
     DEFAULT_LENGTH,
     DEFAULT_PURPOSE,
@@ -218,7 +218,7 @@ class VerifyBody(Addressed):
 class PageBody(Body):
     """The hosted page on which the person chooses a messenger and enters the code."""
 
-    return_url: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL)] = Field(
+    return_url: Annotated[str, StringConstraints(max_length=LONGEST_URL, pattern=URL_PATTERN)] = Field(
         description="Where the person goes in the end: an address that the project registered, or one below it",
         examples=["https://shop.example/login/done"],
     )

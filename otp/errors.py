@@ -56,6 +56,12 @@ class PageUnavailable(OtpError):
     code = "page_unavailable"
 
 
+class ReturnUrlRefused(OtpError):
+    """A hosted page can't lead back to this address: which ones count, the operator decides."""
+
+    code = "return_url_refused"
+
+
 class NothingToRepeat(OtpError):
     """No code of this request lives: there is nothing that could be sent again."""
 

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
-from otp.errors import InvalidField
+from otp.errors import InvalidField, ReturnUrlRefused
 from otp.model import SitePage
 
 LONGEST_URL: Final = 512
@@ -35,6 +35,12 @@ _URL: Final = re.compile(
     r"(?:\?(?P<query>(?:[a-z0-9._~!$&'()*+,;=:@/?-]|%[0-9a-f]{2})*))?",
     re.ASCII | re.IGNORECASE,
 )
+URL_PATTERN: Final = (
+    "^"
+    + re.sub(r"\?P<[a-z]+>", "?:", _URL.pattern).replace("a-z0-9", "A-Za-z0-9").replace("0-9a-f", "0-9A-Fa-f")
+    + "$"
+)
+"""The same for those who only know patterns."""
 _ENCODED: Final = re.compile(r"%([0-9a-f]{2})", re.IGNORECASE | re.ASCII)
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _NEVER_ENCODED: Final = frozenset(b"/\\%.;") | frozenset(range(0x20)) | {0x7F}
@@ -113,21 +119,28 @@ def _normal(field: str, segment: str) -> str:
     return _ENCODED.sub(one, segment)
 
 
-def judged(return_url: str, registered: Iterable[str], *, local: bool, field: str = "return_url") -> str:
-    """A return address, if the project may be returned to there. Raises `InvalidField`.
+def judged(return_url: str, registered: Iterable[str], *, local: bool) -> str:
+    """A return address, if the project may be returned to there. Raises `ReturnUrlRefused`.
 
     `local`: http://localhost and the like count, as for test keys.
     """
-    wanted = parsed(field, return_url)
+    try:
+        wanted = parsed("return_url", return_url)
+    except InvalidField as error:
+        raise _refused(error.message) from None
     if OURS & {name for name, _ in parse_qsl(wanted.query, keep_blank_values=True)}:
-        raise InvalidField(field, f"must not have {', '.join(sorted(OURS))} in its query: they are added")
+        raise _refused(f"must not have {', '.join(sorted(OURS))} in its query: they are added")
     if wanted.is_local and not local:
-        raise InvalidField(field, "must be https://; http://localhost is for test keys")
-    if not any(parsed(field, one).covers(wanted) for one in registered):
-        raise InvalidField(
-            field, "is not among the project's: the operator registers it, project update ID --return-url URL"
+        raise _refused("must be https://; http://localhost is for test keys")
+    if not any(parsed("return_url", one).covers(wanted) for one in registered):
+        raise _refused(
+            "is not among the project's: the operator registers it, project update ID --return-url URL"
         )
     return return_url
+
+
+def _refused(why: str) -> ReturnUrlRefused:
+    return ReturnUrlRefused(f"return_url {why}.")
 
 
 def checked_return_urls(urls: Sequence[str]) -> tuple[str, ...]:

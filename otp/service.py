@@ -224,11 +224,11 @@ class OtpService:
         return await self._store.write(work)
 
     def page_of(self, caller: Caller, return_url: str, state: str | None) -> RequestPage:
-        """A hosted page that leads back to the site. Raises `PageUnavailable`, `InvalidField`."""
+        """A hosted page that leads back to the site. Raises `PageUnavailable`, `ReturnUrlRefused`."""
         if self.public_url is None:
             raise PageUnavailable("There is no hosted page here: the operator has not set PUBLIC_URL.")
         registered, local = caller.project.page.return_urls, caller.mode is Mode.TEST
-        judged = pages.judged(return_url, registered, local=local, field="page.return_url")
+        judged = pages.judged(return_url, registered, local=local)
         return RequestPage(judged, state, self._rules.keys.first_id)
 
     def bot_names(self, request: Request) -> dict[Channel, str]:

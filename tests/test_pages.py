@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otp.codes import PAGE_TOKEN, KeyRing
-from otp.errors import InvalidField
+from otp.errors import InvalidField, ReturnUrlRefused
 from otp.model import SitePage
 from otp.pages import (
     LARGEST_LOGO,
@@ -34,7 +34,7 @@ def goes(url: str, *registered: str, local: bool = False) -> bool:
     """Whether a return address is taken."""
     try:
         return judged(url, registered, local=local) == url
-    except InvalidField:
+    except ReturnUrlRefused:
         return False
 
 

@@ -13,6 +13,7 @@ export type ProblemCode =
   | "method_not_allowed"
   | "channel_unavailable"
   | "page_unavailable"
+  | "return_url_refused"
   | "no_active_code"
   | "request_not_pending"
   | "send_in_progress"

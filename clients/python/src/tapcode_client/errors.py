@@ -145,6 +145,10 @@ class PageUnavailable(Conflict):
     """There is no hosted page here: the operator has not said where browsers reach the service."""
 
 
+class ReturnUrlRefused(Conflict):
+    """The hosted page can't lead back to this address: the operator has not registered it for the project."""
+
+
 class RequestNotPending(Conflict):
     """The request ended before."""
 
@@ -216,6 +220,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "event_not_found": EventNotFound,
     "channel_unavailable": ChannelUnavailable,
     "page_unavailable": PageUnavailable,
+    "return_url_refused": ReturnUrlRefused,
     "request_not_pending": RequestNotPending,
     "send_in_progress": SendInProgress,
     "subscriber_locked": SubscriberLocked,
