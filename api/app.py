@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -12,7 +13,6 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from api import openapi
 from api.answers import PLAYED, REQUEST_ID, dress, dress_as, json_answer, say_test
 from api.auth import Door
 from api.bodies import InvalidFields, json_object, validated
@@ -45,7 +45,8 @@ class Api:
         self._waiters = waiters
         self._rehearsal = rehearsal
         self._door = door
-        self._document = openapi.as_json(version)
+        self._version = version
+        self._document: bytes | None = None
 
     @property
     def door(self) -> Door:
@@ -83,7 +84,15 @@ class Api:
         return handle
 
     async def _openapi(self, _request: web.Request) -> web.StreamResponse:
+        if self._document is None:  # most services are never asked, and what makes it takes memory
+            self._document = await asyncio.to_thread(_document, self._version)
         return web.Response(body=self._document, content_type="application/json")
+
+
+def _document(version: str) -> bytes:
+    from api import openapi  # noqa: PLC0415  # with the first who asks
+
+    return openapi.as_json(version)
 
 
 async def _not_played(_request: web.Request) -> web.StreamResponse:
