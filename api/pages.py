@@ -34,7 +34,7 @@ from otp.hosted import LONGEST_TYPED, HostedPages, Stage, View
 from otp.model import Caller, Channel, Mode, Project
 from otp.policy import SECOND_MS
 from otp.ports import Clock
-from otp.service import Reason, RequestState, Verdict
+from otp.service import Reason, RequestState, Verdict, no_request
 from otp.waiting import Waiters
 
 TOKEN_PER_MINUTE: Final = 30
@@ -364,7 +364,7 @@ class PageRoutes:
             (link(one, bot, view.request.id) for one, bot in view.bots.items() if wanted in (None, one)), None
         )
         if address is None or view.stage is not Stage.WAITING:
-            raise RequestNotFound("There is no request with this id.")
+            raise no_request()
         if address not in self._codes:
             _keep(self._codes, address, await asyncio.to_thread(drawn, address), LOGOS_KEPT)
         return web.Response(

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from otp.breaker import Breaker, BreakerState
-from otp.delivery import Rules, begin, record, settle_orphan, withdraw
+from otp.delivery import Rules, begin, record, settle_over, withdraw
 from otp.errors import StorageUnavailable
 from otp.events import DeliveryClaimed, Event
 from otp.forgetting import closed_stray
@@ -159,10 +159,10 @@ class Courier:
             if delivery.state is DeliveryState.CLAIMED:
                 self._carried(delivery)
             elif not self.is_carrying(delivery.id):
-                await self._settle_orphan(delivery.id)
+                await self._settle_over(delivery.id)
 
-    async def _settle_orphan(self, delivery_id: str) -> None:
-        await self._store.write(lambda tx: _orphan(tx, self._rules, delivery_id))
+    async def _settle_over(self, delivery_id: str) -> Delivery | None:
+        return await self._store.write(lambda tx: settle_over(tx, self._rules, delivery_id))
 
     def stop_retrying(self) -> None:
         """Wait for no further attempt: the process is about to end. What calls under way bring has its first one."""
@@ -190,7 +190,7 @@ class Courier:
                 elif cause is Cause.SEND:
                     step = await self._store.write(lambda tx: _give_up(tx, self._rules, delivery_id))
                 elif step is None or self._clock.now() >= step.give_up_at:
-                    step = await self._store.write(lambda tx: _overdue(tx, self._rules, delivery_id))
+                    step = await self._settle_over(delivery_id)
             if step is None or step.state not in UNDER_WAY:
                 return step
             if not await self._wait_until(self._next_look(step)):
@@ -272,17 +272,6 @@ async def _recorded(tx: Tx, rules: Rules, parcel: Parcel, outcome: Outcome) -> D
     if done is None and isinstance(outcome, Accepted):
         await closed_stray(tx, parcel, outcome.message_id)
     return done
-
-
-async def _orphan(tx: Tx, rules: Rules, delivery_id: str) -> None:
-    await settle_orphan(tx, rules, await tx.delivery(delivery_id))
-
-
-async def _overdue(tx: Tx, rules: Rules, delivery_id: str) -> Delivery | None:
-    """A delivery that waits for its messenger, given up when its time is over."""
-    delivery = await tx.delivery(delivery_id)
-    over = delivery is not None and tx.now >= delivery.give_up_at
-    return await _give_up(tx, rules, delivery_id) if over else delivery
 
 
 async def _give_up(tx: Tx, rules: Rules, delivery_id: str) -> Delivery | None:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
-from otp.errors import NothingToRepeat, RequestNotFound
+from otp.errors import NothingToRepeat
 from otp.lifecycle import UNDER_WAY, is_forgotten, status_at, under_way
 from otp.model import (
     Caller,
@@ -204,7 +204,7 @@ async def _opened(tx: Tx, request_id: str) -> tuple[Project, Request]:
         raise no_request()
     project = await tx.project(request.project_id)
     if project is None:
-        raise RequestNotFound("There is no request with this id.")
+        raise no_request()
     return project, request
 
 
