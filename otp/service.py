@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -166,14 +167,9 @@ class OtpService:
 
     def over(self, store: Store) -> OtpService:
         """The same use cases over another store."""
-        return OtpService(
-            store,
-            self._rules,
-            self._courier,
-            self._bots,
-            rehearses=self._rehearses,
-            public_url=self.public_url,
-        )
+        made = copy(self)
+        made._store = store
+        return made
 
     def call_keys(self) -> CallKeys:
         """The keys that callers give their calls."""
