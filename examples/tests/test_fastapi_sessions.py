@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from examples.tests import sites
+from tests.process import ROOT
 
 PENDING = {"created_at": "2026-11-29T03:07:05.120Z", "expires_at": "2026-11-29T03:22:05.120Z"}
 
@@ -22,7 +23,7 @@ PENDING = {"created_at": "2026-11-29T03:07:05.120Z", "expires_at": "2026-11-29T0
 @pytest.fixture(scope="module")
 def module() -> Any:
     """`sessions.py`, which is of the folder that one begins with, and of no package."""
-    where = sites.ROOT / "examples" / "fastapi" / "sessions.py"
+    where = ROOT / "examples" / "fastapi" / "sessions.py"
     spec = importlib.util.spec_from_file_location("example_sessions", where)
     assert spec is not None
     assert spec.loader is not None

@@ -16,20 +16,15 @@ import pytest
 
 from examples.tests import sites
 from examples.tests.sites import Phone, Sandbox
+from tests.browsing import chromium, in_a_browser
+from tests.process import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-CHROMIUM = os.environ.get("CHROMIUM") or "/usr/bin/chromium"
 POSTS = ("/login/start", "/login/verify", "/payment/start", "/payment/verify", "/logout")
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not Path(CHROMIUM).exists(),
-        reason=f"NOT TESTED: no Chromium at {CHROMIUM}; install it or name one in $CHROMIUM",
-    ),
-]
+pytestmark = in_a_browser
 
 
 @dataclass
@@ -61,11 +56,8 @@ def site(
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="NOT TESTED: playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture
@@ -548,7 +540,7 @@ def test_a_wrong_setting_is_told_in_the_log(
 ) -> None:
     """With what to look at; the person is told whose fault it is, and no more."""
     key = "tc_test_" + "x" * 40 if wrong == "key" else sandbox.key
-    url = sandbox.url if wrong == "key" else f"http://127.0.0.1:{sites.free_port()}"
+    url = sandbox.url if wrong == "key" else f"http://127.0.0.1:{free_port()}"
     with kind(tmp_path, {"TAPCODE_API_KEY": key, "TAPCODE_URL": url}) as port:
         page = browser.new_page(locale="en-US")
         page.goto(f"http://127.0.0.1:{port}")

@@ -16,13 +16,13 @@ import pytest_asyncio
 
 from otp.pages import LARGEST_LOGO
 from otp.projects import Change, PageChange
+from tests.browsing import CHROMIUM, in_a_browser
 from tests.running import Running, Someone, running
 from tests.test_pages import picture
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, FrameLocator, Page, Response
 
-CHROMIUM = os.environ.get("CHROMIUM") or "/usr/bin/chromium"
 HOME = "https://shop.example/login"
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 TINY = {"viewport": {"width": 320, "height": 568}, "has_touch": True, "is_mobile": True}
@@ -36,14 +36,7 @@ ARGUMENTS = [
 LARGEST_PAGE = 30_000 - LARGEST_LOGO
 """Bytes on the wire of page, style, script, icon and QR codes with their headers: 30 KB with the largest logo."""
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(
-        not Path(CHROMIUM).exists(),
-        reason=f"NOT TESTED: no Chromium at {CHROMIUM}; install it or name one in $CHROMIUM",
-    ),
-]
+pytestmark = [*in_a_browser, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
