@@ -39,7 +39,10 @@ TELEGRAM: Final = {
     "TELEGRAM_BOT_USERNAME": "bench_bot",
 }
 SERVE: Final = ("main.py", "serve")
-BARE: Final = ("-c", "import sys, main; main.make_skins = lambda _: {}; sys.exit(main.main(['serve']))")
+BARE: Final = (
+    "-c",
+    "import sys, main, wiring.serving; wiring.serving.make_skins = lambda _: {}; sys.exit(main.main(['serve']))",
+)
 SERVICES: Final = {
     "no messenger": (BARE, MAX),
     "MAX": (SERVE, MAX),

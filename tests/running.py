@@ -17,7 +17,6 @@ from typing import Any
 
 import aiohttp
 
-import main
 from config.process import Server
 from config.settings import Settings, load
 from otp.model import Mode
@@ -26,6 +25,9 @@ from sandbox.simulator import Simulator
 from sandbox.wire import ChatMessage
 from storage import Reach, open_store
 from tests.fakes import FakeClock, SeededRandomness, at_rest
+from wiring.app import build_app
+from wiring.parts import make_skins
+from wiring.service import Service
 
 Between = Callable[[Demo], Awaitable[Mapping[str, str]]]
 """What stands between a service and its messengers: given these, the settings that lead the service through it."""
@@ -177,7 +179,7 @@ class Site(ABC):
 class Running(Site):
     """A service that runs inside the test."""
 
-    service: main.Service
+    service: Service
     clock: FakeClock
     settings: Settings
 
@@ -229,13 +231,13 @@ async def running(
         }
         loaded = load("cli", given)
         store = await open_store(store_url, clock, Reach(own_time=False))
-        service = main.build_app(
+        service = build_app(
             loaded,
             store=store,
             clock=clock,
             randomness=randomness,
             mode=mode,
-            skins=main.make_skins(loaded),
+            skins=make_skins(loaded),
         )
         server = Server(service.app, 1, service.refusal)
         await server.start(*listener.getsockname())

@@ -20,6 +20,7 @@ from storage.ownership import FileLock
 from tests.conftest import postgres_url
 from tests.process import outside
 from tests.world import wrong
+from wiring import owning
 
 Said = tuple[int, str, str]
 Typed = Callable[..., Awaitable[Said]]
@@ -150,7 +151,7 @@ async def test_nothing_is_moved_while_the_service_runs(
 ) -> None:
     """What it wrote after it was read would be lost."""
     await typed("project", "create", "--name", "Shop")
-    monkeypatch.setattr(main, "LOCK_SECONDS", 0)
+    monkeypatch.setattr(owning, "LOCK_SECONDS", 0)
     owner = FileLock(str(tmp_path / "data" / "tapcode.db"))
     assert owner.acquire()
     code, out, err = await typed("move", "--to", url)

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-import main
 from api import reference
 from api.reference import Reference, bundle
 from config.settings import defaults_but
 from tests.running import Answer, Running, running
+from wiring.app import reference_routes
 
 ADDRESS = re.compile(r'(?:href|src)="(docs/[^"]+)"')
 
@@ -80,7 +80,7 @@ def test_without_its_files_the_service_says_so_and_goes_on(monkeypatch: pytest.M
     monkeypatch.setattr(reference, "PACKAGE", "no_such_package_of_files")
     assert bundle() is None
     with capture_logs() as logs:
-        assert main.reference_routes(defaults_but({})) == []
+        assert reference_routes(defaults_but({})) == []
     assert [line["event"] for line in logs] == ["docs.missing"]
 
 

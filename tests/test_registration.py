@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-import main
 from bot.background import WATCHDOG_MS
 from bot.registration import FOLLOW_SECONDS, State
-from main import bot_identity
 from otp.model import Channel
 from sandbox.demo import PUBLIC_URL
 from sandbox.wire import Fault, Webhook
 from tests.fakes import START
 from tests.running import Running, running
+from wiring.parts import bot_identity, make_registration
 
 FOREIGN = "https://other.example/webhooks/x"
 
@@ -166,7 +165,7 @@ async def test_links_of_a_replica_that_has_not_looked_around(run: Running) -> No
 async def test_another_process_learns_what_this_one_found_out(run: Running) -> None:
     """Names and states, without asking the messengers itself; and what changes later."""
     first = run.service.registration
-    other = main.make_registration(run.settings, run.service.store, run.service.skins)
+    other = make_registration(run.settings, run.service.store, run.service.skins)
     calls = len(run.demo.telegram.calls)
     following = asyncio.create_task(other.follow(run.clock))
     while not all(other.names().values()):

@@ -19,7 +19,6 @@ from bot.replies import CodeMessenger
 from bot.texts import texts_for
 from config.logs import Redactor
 from config.settings import Settings, SettingsError, defaults_but, load
-from main import make_registration, make_skins, webhook_secrets
 from otp.codes import KeyRing, key_hash
 from otp.errors import OtpError
 from otp.model import Channel, CodeTerms, Context, Refusal
@@ -28,6 +27,7 @@ from otp.projects import NewKey
 from sandbox.wire import Fault
 from tests.running import running
 from tests.world import ANN, KEYS, LOGIN, World
+from wiring.parts import make_registration, make_skins, webhook_secrets
 
 TOKEN = "7000000001:" + "Tt-_" * 9
 SECRET = "webhook-secret-of-the-tests"

@@ -12,16 +12,18 @@ from tests.process import ROOT
 MAX = {"max_bot_token": "a-token-of-the-tests"}
 TELEGRAM = {"telegram_bot_token": "7000000001:" + "t" * 35}
 SERVED = """
-import asyncio, sys, main
+import asyncio, sys
 from config.clock import SystemClock, SystemRandomness
 from config.settings import defaults_but
 from otp.model import Mode
 from storage import open_store
+from wiring.app import build_app
+from wiring.parts import make_skins
 async def serve(given):
     settings = defaults_but({{"secret_keys": "k" * 40, **given}})
     store = await open_store("sqlite:///:memory:", SystemClock())
-    parts = {{"clock": SystemClock(), "randomness": SystemRandomness(), "skins": main.make_skins(settings)}}
-    service = main.build_app(settings, store=store, mode=Mode.LIVE, **parts)
+    parts = {{"clock": SystemClock(), "randomness": SystemRandomness(), "skins": make_skins(settings)}}
+    service = build_app(settings, store=store, mode=Mode.LIVE, **parts)
     await service.end()
 asyncio.run(serve({given}))
 print(sorted({{"aiogram", "maxapi", "asyncpg"}} & set(sys.modules)))

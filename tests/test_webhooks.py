@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from bot.webhooks import WebhookRoutes
-from main import webhook_secrets
 from otp.model import Channel
 from tests.running import Answer, Running, Someone, running
+from wiring.parts import webhook_secrets
 
 HEADER = {"telegram": "X-Telegram-Bot-Api-Secret-Token", "max": "X-Max-Bot-Api-Secret"}
 CHANNELS = tuple(HEADER)
