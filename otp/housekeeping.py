@@ -9,7 +9,6 @@ from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
-from otp.courier import Courier
 from otp.delivery import Rules, finish, note_message
 from otp.jobs import Handler
 from otp.lifecycle import status_at, under_way
@@ -88,12 +87,11 @@ class Batches:
         return done, self._seconds() - began
 
 
-def sweep(store: Store, clock: Clock, courier: Courier) -> Handler:
+def sweep(store: Store, clock: Clock) -> Handler:
     """The job that does what time asks for."""
     ends, removals = Batches(store, clock), Batches(store, clock)
 
     async def once(_job: Job) -> int | None:
-        await courier.recover()
         more = [await ends.run(expire_requests), await removals.run(purge)]
         return clock.now() + (MORE_MS if any(more) else SWEEP_MS)
 

@@ -138,17 +138,21 @@ def at_rest(store: Store) -> bool:
 
 
 class FailingStore:
-    """A store whose next writes fail."""
+    """A store whose next writes fail, or its next reads."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.holds_up = store.holds_up
         self.times = 0
+        self.reads = 0
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         self._store.listen(listener)
 
     async def read(self, work: Work[T], about: About | None = None) -> T:
+        if self.reads:
+            self.reads -= 1
+            raise StorageUnavailable("away")
         return await self._store.read(work, about)
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from otp.breaker import FAILURES
 from otp.codes import KeyRing
-from otp.courier import Courier
+from otp.courier import LOOK_ROUND_MS, Courier
 from otp.delivery import begin, claim
 from otp.errors import MessengerUnavailable, SendInProgress, StorageUnavailable
 from otp.events import DeliveryClaimed, DeliverySettled
@@ -285,6 +285,23 @@ async def test_a_running_process_takes_up_what_another_one_left(world: World, cl
     await world.courier.recover()
     await world.settle()
     assert await state_of(world, left) is DeliveryState.ACCEPTED
+
+
+async def test_every_process_looks_round_for_what_others_left(world: World, clock: FakeClock) -> None:
+    """In less than ten seconds, without waiting for anybody's lease, and a store that was away for once ends nothing."""
+    sub = await world.subscribe()
+    left = await claimed_by_a_dead_process(world, sub, attempting=False)
+    heir, failing = over_failing(world, world.store)
+    rounds = asyncio.ensure_future(heir.look_round())
+    failing.reads = 1
+    for _ in range(2):
+        await world.settle()
+        assert await state_of(world, left) is DeliveryState.CLAIMED
+        clock.advance(ms=LOOK_ROUND_MS)
+    await world.settle()
+    assert await state_of(world, left) is DeliveryState.ACCEPTED
+    rounds.cancel()
+    await heir.close(0)
 
 
 async def test_an_attempt_in_hand_is_nobodys_orphan(world: World, clock: FakeClock) -> None:

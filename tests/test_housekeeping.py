@@ -39,7 +39,7 @@ SWEEP = Job("sweep", "", START, 1, "me")
 async def test_a_sweep_writes_ends_down_and_removes_what_is_over(world: World, clock: FakeClock) -> None:
     """And comes again in five seconds."""
     request_id = await world.request()
-    do = sweep(world.store, clock, world.courier)
+    do = sweep(world.store, clock)
     clock.advance(minutes=15)
     assert await do(SWEEP) == clock.now() + SWEEP_MS
     request = await world.store.read(lambda tx: tx.request(request_id))
@@ -57,7 +57,7 @@ async def test_a_sweep_goes_on_soon_while_there_is_more(
 ) -> None:
     """A batch at a time, of requests that are over as well as of rows that go; where batches are small, many in a row."""
     one = (await world.service.request(world.caller, None, LOGIN)).request
-    assert await sweep(world.store, clock, world.courier)(SWEEP) == clock.now() + SWEEP_MS
+    assert await sweep(world.store, clock)(SWEEP) == clock.now() + SWEEP_MS
 
     async def fill(tx: Tx) -> None:
         for number in range(rows):
@@ -72,7 +72,7 @@ async def test_a_sweep_goes_on_soon_while_there_is_more(
         clock.advance(minutes=60)
         await world.store.write(purge)
     clock.advance(ms=one.expires_at - one.created_at if what == "ended" else UPDATE_KEYS_KEPT_MS - HOUR_MS)
-    do = sweep(world.store, clock, world.courier)
+    do = sweep(world.store, clock)
     if world.store.holds_up:
         assert await clock.through(do(SWEEP)) == clock.now() + SWEEP_MS  # in as many batches as it takes
     else:

@@ -110,7 +110,7 @@ def build_app(
     replies = Replies(skins, store, limit, failed)
     dialog = Dialog(core.taps, core.protection, randomness, limit.allows)
     health = Health(store, lambda: _readiness(settings, registration, courier))
-    handlers = _handlers(store, clock, core.rules, courier, dialog, replies, registration, skins)
+    handlers = _handlers(store, clock, core.rules, dialog, replies, registration, skins)
     jobs = JobRunner(store, clock, randomness.text(12), handlers, failed)
 
     waiters = Waiters(core.service, store, clock, failed)
@@ -160,7 +160,6 @@ def _handlers(
     store: Store,
     clock: Clock,
     rules: Rules,
-    courier: Courier,
     dialog: Dialog,
     replies: Replies,
     registration: Registration,
@@ -168,7 +167,7 @@ def _handlers(
 ) -> dict[str, Handler]:
     """What does which job."""
     return {
-        "sweep": sweep(store, clock, courier),
+        "sweep": sweep(store, clock),
         CLOSE_MESSAGE: close_message(store, clock, skins),
         ERASE_PROJECT: erase_project(store, clock),
         TELL_LOCKED: tell_locked(store, rules, dialog, replies),

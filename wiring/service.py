@@ -100,6 +100,7 @@ class Service:
         await self.telling.begin()
         now = self.clock.now()
         await self.jobs.start({"sweep": now, **{f"check:{channel}": now for channel in self.skins}})
+        self.tasks.start(self.courier.look_round())
         if not self.alone:
             self.tasks.start(self.registration.follow(self.clock))
         for fetcher in self.fetchers:
