@@ -76,6 +76,8 @@ class Fetcher:
         """Fetch, have the effects committed, and remember and return what confirms them."""
         fetched = await self._skin.fetch(marker)
         self._info.webhook = "fetched"
+        if self._info.state is State.FOREIGN_WEBHOOK:  # it was in the way, and is no more
+            self._info.state, self._info.detail = State.OK, None
         for body in fetched.bodies:
             event = self._skin.parse(body)
             if event is not None:
@@ -95,6 +97,8 @@ class Fetcher:
             )
         elif not self._failures:
             log.warning("fetch.failed", channel=self._skin.channel, detail=error.reason)
+        if error.webhook_in_the_way or self._failures:  # one may be a hiccup
+            self._info.webhook = "not fetched"
         wait = AGAIN_SECONDS[min(self._failures, len(AGAIN_SECONDS) - 1)]
         self._failures += 1
         await self._clock.sleep(wait)

@@ -186,7 +186,7 @@ async def _no_redirect(answer: ClientResponse) -> None:
 def outcome_of(error: Exception) -> Outcome:
     """What a failed `POST /messages` means for the message."""
     if isinstance(error, InvalidToken):
-        return Refused(Refusal.REJECTED)
+        return Refused(Refusal.REJECTED, unauthorized=True)
     if isinstance(error, MaxApiError):
         return _answered(error)
     return NotSent() if never_left(error) else Unknown()

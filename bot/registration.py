@@ -21,6 +21,7 @@ from bot.texts import FALLBACK, languages
 from otp.codes import fingerprint
 from otp.errors import StorageUnavailable
 from otp.model import Channel
+from otp.policy import SECOND_MS
 from otp.ports import Clock, Store, Tx, Work
 
 log = structlog.get_logger()
@@ -29,6 +30,8 @@ URL_FACT: Final = "webhook_url"
 SECRET_FACT: Final = "webhook_secret"  # noqa: S105  # a fact's name
 NAME_FACT: Final = "bot_username"
 STATE_FACT: Final = "state"
+AGAIN_MS: Final = 30 * SECOND_MS
+"""When a channel that was found mute is checked again by a job."""
 FOLLOW_SECONDS: Final = 5
 """How often a process learns what another one found out about a channel; at once until it knows the bots' names."""
 UNKNOWN_SECONDS: Final = 0.5
@@ -44,6 +47,12 @@ class State(StrEnum):
     FOREIGN_WEBHOOK = "foreign_webhook"
 
 
+_MUTE: Final = (State.UNREACHABLE, State.UNAUTHORIZED)
+"""States in which nothing goes out. Beside a foreign webhook codes do, and in MAX what people do comes to both."""
+DEAF: Final = ("missing", "not fetched")
+"""Of `ChannelInfo.webhook`: what people do does not come to us."""
+
+
 @dataclass(slots=True)
 class ChannelInfo:
     """What is known of one channel."""
@@ -51,7 +60,7 @@ class ChannelInfo:
     username: str | None = None
     state: State = State.UNKNOWN
     webhook: str = "off"
-    """`registered`, `missing`, or `off` when none is wanted."""
+    """`registered`, `missing`, or `off` when none is wanted; then `fetched` or `not fetched`, once that was tried."""
     detail: str | None = None
 
 
@@ -99,6 +108,13 @@ class Registration:
         """A name belongs to one bot: with another token the old bot's links would be wrong."""
         return f"{NAME_FACT}.{self._identities[channel]}"
 
+    def is_sound(self, channel: Channel) -> bool:
+        """Whether nothing speaks against it that a check found out; before the first one nothing does."""
+        info = self.channels[channel]
+        if info.state is State.UNKNOWN:
+            return True
+        return info.state not in _MUTE and info.webhook not in DEAF
+
     async def recall(self, tx: Tx) -> None:
         """Names not known yet, where earlier runs and other processes have remembered them."""
         for channel, info in self.channels.items():
@@ -121,6 +137,14 @@ class Registration:
             say = log.info if info.state is State.OK else log.error
             say("channel.state", channel=channel, state=info.state, detail=info.detail, webhook=info.webhook)
         return info.state in (State.OK, State.FOREIGN_WEBHOOK)
+
+    async def find_out(self, channel: Channel) -> bool:
+        """Check at once. What is wrong is looked at again soon, by whoever lives then. Whether codes may go out."""
+        await self.check(channel)
+        fine = self.channels[channel].state not in _MUTE
+        if not fine:
+            await self._store.write(lambda tx: tx.ensure_job(f"check:{channel}", "", tx.now + AGAIN_MS))
+        return fine
 
     async def _share(self, channel: Channel, info: ChannelInfo) -> None:
         """Let other processes on the same store know."""

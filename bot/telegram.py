@@ -51,6 +51,8 @@ LONGEST_WAIT_SECONDS: Final = 86_400
 """What no time of ours can hold is as good as a day."""
 _ANY: Final = GetMe()
 """Stands for the method in aiogram's errors: one that holds a message would hold a code."""
+_UNAUTHORIZED: Final = (TelegramUnauthorizedError, TelegramNotFound)
+"""The token is in the address: a wrong one leads nowhere."""
 _CERTAINLY_REFUSED: Final = (
     TelegramBadRequest,
     TelegramNotFound,
@@ -241,7 +243,7 @@ class TelegramSkin:
         try:
             return await call
         except (AiogramError, ValueError) as error:
-            unauthorized = isinstance(error, (TelegramUnauthorizedError, TelegramNotFound))
+            unauthorized = isinstance(error, _UNAUTHORIZED)
             blocked = isinstance(error, TelegramConflictError)
             raise MessengerError(
                 _reason(error), unauthorized=unauthorized, webhook_in_the_way=blocked
@@ -255,7 +257,7 @@ def outcome_of(error: Exception) -> Outcome:
     if isinstance(error, TelegramForbiddenError) or _chat_not_found(error):
         return Refused(Refusal.GONE)
     if isinstance(error, _CERTAINLY_REFUSED):
-        return Refused(Refusal.REJECTED)
+        return Refused(Refusal.REJECTED, unauthorized=isinstance(error, _UNAUTHORIZED))
     return NotSent() if never_left(error) else Unknown()
 
 

@@ -40,7 +40,17 @@ class Breaker:
         self._told = told
         self._failures = 0
         self._probe_at = 0
+        self._heard = False
         self.state = BreakerState.CLOSED
+
+    @property
+    def is_hopeful(self) -> bool:
+        """Whether nothing speaks against sending people there: all goes through, or it may by what was heard since."""
+        return self.state is BreakerState.CLOSED or self._heard
+
+    def heard(self) -> None:
+        """The messenger answered something that is no attempt. That closes nothing, and lasts until one fails."""
+        self._heard = True
 
     def lets_through(self) -> bool:
         """Whether an attempt may be made now. One that may, while the breaker is open, is the probe."""
@@ -60,6 +70,7 @@ class Breaker:
 
     def note(self, *, answered: bool) -> None:
         """An attempt ended: the messenger answered it, whatever it said, or it did not."""
+        self._heard = False
         if answered:
             self._failures = 0
             self._become(BreakerState.CLOSED)

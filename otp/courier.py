@@ -19,7 +19,8 @@ from otp.errors import StorageUnavailable
 from otp.events import DeliveryClaimed, Event
 from otp.forgetting import closed_stray
 from otp.lifecycle import UNDER_WAY
-from otp.model import Cause, Channel, Delivery, DeliveryState, Parcel, Refusal
+from otp.lookout import Ask, Lookout
+from otp.model import Cause, Channel, Delivery, DeliveryState, Parcel, Person, Refusal
 from otp.policy import ATTEMPT_TIMEOUT_MS, ORPHAN_MS, SECOND_MS, SEND_PATIENCE_MS
 from otp.ports import Accepted, Clock, Messenger, NotSent, Outcome, Refused, Store, Tx, Unknown
 from otp.tasks import Tasks
@@ -47,8 +48,12 @@ class Courier:
         messengers: Mapping[Channel, Messenger],
         failed: Callable[[BaseException], None],
         told: Callable[[Channel, BreakerState], None] = lambda *_: None,
+        ask: Ask | None = None,
     ) -> None:
-        """`failed` is told of our own bugs; the messengers' faults are outcomes, not failures; `told` of the breakers."""
+        """`failed` is told of our own bugs; the messengers' faults are outcomes, not failures; `told` of the breakers.
+
+        `ask` finds out what is the matter with a messenger that takes no codes.
+        """
         self._store = store
         self._rules = rules
         self._clock = clock
@@ -63,9 +68,17 @@ class Courier:
         self._gates = {
             (channel, sends): asyncio.Semaphore(AT_ONCE) for channel in messengers for sends in (True, False)
         }
-        self.breakers = {channel: Breaker(clock, partial(told, channel)) for channel in messengers}
+        self._told = told
+        self._lookout = Lookout(clock, ask, failed) if ask is not None else None
+        self.breakers = {channel: Breaker(clock, partial(self._turned, channel)) for channel in messengers}
         self._closing = asyncio.Event()
         self._closed = False
+
+    def _turned(self, channel: Channel, state: BreakerState) -> None:
+        """A breaker changed."""
+        self._told(channel, state)
+        if self._lookout is not None and state is BreakerState.CLOSED:
+            self._lookout.over(channel)
 
     def on_event(self, event: Event) -> None:
         """Set out as soon as a claim is committed."""
@@ -181,6 +194,8 @@ class Courier:
         """Take nothing more, and let what is at a messenger end."""
         self._closed = True
         self.stop_retrying()
+        if self._lookout is not None:
+            await self._lookout.close()
         await self._tasks.drain(seconds)
 
     # ---------------------------------------------------------------- one delivery
@@ -236,8 +251,16 @@ class Courier:
         except Exception as error:  # noqa: BLE001  # a bug of ours after the message may have gone out
             self._failed(error)
             outcome = Unknown()
-        breaker.note(answered=_was_answered(outcome))
+        answered = _was_answered(outcome)
+        breaker.note(answered=answered)
+        if not answered or (isinstance(outcome, Refused) and outcome.unauthorized):
+            self._find_out(delivery.person)
         return await self._record(parcel, outcome)
+
+    def _find_out(self, person: Person) -> None:
+        """A code did not go for a reason that is none of its own."""
+        if self._lookout is not None and not person.is_played:
+            self._lookout.watch(person.channel, self.breakers[person.channel])
 
     def _patience(self, delivery: Delivery) -> int:
         """`/send` is answered in time whatever the messenger does; a tap may take a whole attempt."""

@@ -83,6 +83,8 @@ class Refused:
     """The messenger certainly refused the message, and would again."""
 
     reason: Refusal
+    unauthorized: bool = False
+    """It refused us, not the message: it does not know the token."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 from otp import codes, pages, pairing, stage
 from otp.accounts import link
+from otp.channels import Bots, Health, health, offered, rehearsed
 from otp.courier import Courier
 from otp.delivery import Busy, NoRoom, Rules, TooMany, claim, finish, is_over, settle_orphan, settle_over
 from otp.errors import (
@@ -92,6 +93,8 @@ class NewRequest:
 
     request: Request
     bots: dict[Channel, str | None]
+    channels: dict[Channel, Health]
+    """How each messenger is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +113,6 @@ class RequestState:
     """Of the browser in which the code was entered, once it was accepted and where there is a hosted page."""
     lasts_ms: int | None = field(default=None, compare=False)
     """Until it may be another one by time alone; None when time changes it no more."""
-
-
-class Bots(Protocol):
-    """Who the bots are, of the channels that are on."""
-
-    def names(self) -> dict[Channel, str | None]:
-        """Each channel with its bot's user name, None while this process does not know it."""
-        ...
-
-    async def recall(self, tx: Tx) -> None:
-        """Look for the names that are missing where this or another process kept them."""
-        ...
 
 
 class OtpService:
@@ -165,6 +156,12 @@ class OtpService:
         """Those that are on."""
         return [*self._bots.names()]
 
+    def health(self, mode: Mode) -> dict[Channel, Health]:
+        """How each channel is now, for keys of this mode; from memory alone."""
+        if self._rehearses and mode is Mode.TEST:
+            return rehearsed(self._bots)
+        return health(self._bots, self._courier.breakers)
+
     def over(self, store: Store) -> OtpService:
         """The same use cases over another store."""
         made = copy(self)
@@ -186,15 +183,22 @@ class OtpService:
         terms: CodeTerms,
         context: Context | None = None,
         *,
+        auto: bool = False,
         match: bool = False,
         external_id: str | None = None,
         page: RequestPage | None = None,
     ) -> NewRequest:
-        """Create a request, for an account if one is named. Raises `ChannelUnavailable`, `MessengerUnavailable`."""
+        """Create a request, for an account if one is named. Raises `ChannelUnavailable`, `MessengerUnavailable`.
+
+        `auto` tells only the bots of messengers that work; the request itself can be opened in all.
+        """
 
         async def work(tx: Tx) -> NewRequest:
             await _enabled(tx, caller)
             bots = await self._links(tx, channel)
+            found = self.health(caller.mode)
+            if auto:
+                bots = {**offered(bots, found)}
             request = Request(
                 id=self._rules.randomness.text(REQUEST_ID_LENGTH),
                 project_id=caller.project.id,
@@ -215,7 +219,7 @@ class OtpService:
             )
             await tx.add_request(request)
             tx.emit(RequestCreated(request))
-            return NewRequest(request, bots)
+            return NewRequest(request, bots, found)
 
         return await self._store.write(work)
 

@@ -93,6 +93,11 @@ class NamedBots:
     ) -> None:
         self._names: dict[Channel, str | None] = {**dict.fromkeys(kept or {}), **(names or {})}
         self._kept = kept or {}
+        self.unsound: set[Channel] = set()
+        """Against which something speaks."""
+
+    def is_sound(self, channel: Channel) -> bool:
+        return channel not in self.unsound
 
     def names(self) -> dict[Channel, str | None]:
         return dict(self._names)

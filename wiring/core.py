@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.messenger import Skin
+from bot.registration import Registration
 from bot.replies import CodeMessenger
 from config.logs import log_breaker
 from config.settings import Settings
@@ -16,7 +17,7 @@ from otp.model import Channel, Mode
 from otp.ports import Clock, Randomness, Store
 from otp.protection import Protection
 from otp.rehearsal import Rehearsal
-from otp.service import Bots, OtpService
+from otp.service import OtpService
 from otp.taps import Taps
 from wiring.parts import make_policy
 from wiring.service import failed
@@ -43,14 +44,14 @@ def make_core(
     randomness: Randomness,
     mode: Mode,
     skins: Mapping[Channel, Skin],
-    bots: Bots,
+    bots: Registration,
     public_url: str | None,
 ) -> Core:
     """Wire the rules. `mode` is that of the messengers' people, `public_url` where browsers reach us."""
     rehearses = mode is Mode.LIVE  # the sandbox's own people do what would be played
     rules = Rules(make_policy(settings), KeyRing(settings.keys), randomness)
     messengers = {channel: CodeMessenger(skin) for channel, skin in skins.items()}
-    courier = Courier(store, rules, clock, messengers, failed, log_breaker)
+    courier = Courier(store, rules, clock, messengers, failed, log_breaker, bots.find_out)
     service = OtpService(store, rules, courier, bots, rehearses=rehearses, public_url=public_url)
     taps = Taps(store, rules, mode)
     protection = Protection(store, rules, taps)
