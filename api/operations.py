@@ -21,6 +21,9 @@ LINKS: Final = {
     Channel.MAX: "https://max.ru/{bot}?start=otp_{id}",
 }
 
+AUTO: Final = "auto"
+"""In place of a channel: whichever works."""
+
 Run = Callable[..., Awaitable[dict[str, Any]]]
 """Called with the service, the caller, the body if there is one, and by name what stands in the path."""
 
@@ -142,13 +145,22 @@ async def _verify(service: OtpService, caller: Caller, body: schemas.VerifyBody)
 
 
 async def _request(service: OtpService, caller: Caller, body: schemas.RequestBody) -> dict[str, Any]:
-    channel = Channel(body.channel) if "channel" in body.model_fields_set else None
+    wanted = body.channel if "channel" in body.model_fields_set else None
+    auto = wanted == AUTO
+    channel = None if wanted is None or auto else Channel(wanted)
     terms, context = _terms(service.policy, body), _context(body)
     page = None
     if "page" in body.model_fields_set:
         page = service.page_of(caller, body.page.return_url, body.page.state)
     made = await service.request(
-        caller, channel, terms, context, match=body.match, external_id=body.external_id, page=page
+        caller,
+        channel,
+        terms,
+        context,
+        auto=auto,
+        match=body.match,
+        external_id=body.external_id,
+        page=page,
     )
     links = {known: link(known, made.bots.get(known), made.request.id) for known in Channel}
     match = {"match_number": made.request.match.number} if made.request.match else {}
@@ -160,6 +172,7 @@ async def _request(service: OtpService, caller: Caller, body: schemas.RequestBod
             "telegram_link": links[Channel.TELEGRAM],
             "max_link": links[Channel.MAX],
             "expires_in": REQUEST_LIFE_MS // SECOND_MS,
+            "channels": made.channels,
         }
         | (_page(service, made.request.id) if page is not None else {})
     )

@@ -60,6 +60,13 @@ MaxAttempts = Annotated[
 ]
 CodeLength = Annotated[Literal[4, 6, 8], Field(description="Digits of the code")]
 ChannelName = Annotated[Literal["telegram", "max"], Field(description="Messenger")]
+ChannelHealth = Annotated[
+    Literal["ok", "degraded", "off"],
+    Field(
+        description="`degraded`: whoever goes there now will probably get no code soon; `off`: not in use here. "
+        "Others may be added: take what you do not know for `degraded`"
+    ),
+]
 
 
 Time = Annotated[
@@ -230,7 +237,10 @@ class PageBody(Body):
 class RequestBody(Body):
     """Ask for a code for somebody who may not be subscribed yet."""
 
-    channel: ChannelName = Field(default_factory=_absent, description="Only this messenger; both when absent")
+    channel: Literal["telegram", "max", "auto"] = Field(
+        default_factory=_absent,
+        description="Only this messenger; both when absent; `auto`: the links of those that work",
+    )
     ttl_minutes: TtlMinutes = DEFAULT_TTL_MINUTES
     max_attempts: MaxAttempts = REQUEST_ATTEMPTS
     code_length: CodeLength = DEFAULT_LENGTH
@@ -310,6 +320,16 @@ class NotVerified(Answer):
     attempts_left: int = Field(ge=0, description="Guesses left; 0 with `locked` and `no_active_code`")
 
 
+_NO_LINK = "null when the channel is off or not known yet, another one was asked for, or `auto` leaves it out"
+
+
+class Channels(BaseModel):
+    """How each messenger is right now: lead with one that is `ok`."""
+
+    telegram: ChannelHealth
+    max: ChannelHealth
+
+
 class Requested(Answer):
     """Show one of the links to the person and poll the status."""
 
@@ -323,13 +343,10 @@ class Requested(Answer):
         pattern="^[1-9][0-9]$",
         description="With `match`: show it to the person, who must press it in the chat",
     )
-    telegram_link: str | None = Field(
-        description="null when the channel is off or not known yet, or another one was asked for"
-    )
-    max_link: str | None = Field(
-        description="null when the channel is off or not known yet, or another one was asked for"
-    )
+    telegram_link: str | None = Field(description=_NO_LINK)
+    max_link: str | None = Field(description=_NO_LINK)
     expires_in: int = Field(description="Seconds the links live", examples=[900])
+    channels: Channels
     page_url: str = Field(default_factory=_absent, description="With `page`: send the person there")
     client_token: str = Field(
         default_factory=_absent,

@@ -1,21 +1,33 @@
-"""How each messenger is: judged from what is known, and found out when codes do not go."""
+"""How each messenger is: judged from what is known, told to sites, and found out when codes do not go."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from bot.registration import AGAIN_MS as AGAIN
+from bot.registration import FOLLOW_SECONDS, State
 from otp.breaker import FAILURES, PAUSE_MS, Breaker, BreakerState
 from otp.channels import Health, health, offered
 from otp.errors import StorageUnavailable
 from otp.lookout import AGAIN_MS, LONGEST_REST_MS, REST_MS, Lookout
 from otp.model import Channel
+from sandbox.wire import Fault, Webhook
+from tests.attempts import SENDING, pass_time, sent
 from tests.fakes import START, FakeClock, NamedBots
+from tests.running import Running, running
+from tests.test_test_mode import with_test_key
+from tests.wires import Lines
+from wiring.parts import make_registration
 
+both = pytest.mark.parametrize("channel", ["telegram", "max"])
+OTHER = {"telegram": "max", "max": "telegram"}
 NAMES = {Channel.TELEGRAM: "a_bot", Channel.MAX: "id1_bot"}
 T, M = Channel.TELEGRAM, Channel.MAX
+FINE = {"telegram": "ok", "max": "ok"}
 
 
 # ------------------------------------------------------------------ judged
@@ -191,3 +203,243 @@ async def test_a_closed_lookout_asks_nobody(clock: FakeClock, asked: tuple[Looko
     lookout.over(M)
     await tick(clock, LONGEST_REST_MS)
     assert messenger.times == [0]
+
+
+# ------------------------------------------------------------------ told, by the real service
+
+
+@pytest.fixture
+async def lines() -> AsyncIterator[Lines]:
+    """The lines to both messengers."""
+    made = Lines()
+    yield made
+    await made.cut()
+
+
+@pytest.fixture
+async def run(lines: Lines) -> AsyncIterator[Running]:
+    """A running service over them."""
+    async with running(between=lines.lay) as made:
+        yield made
+
+
+async def told(run: Running, **fields: Any) -> dict[str, str]:
+    """What `/request` says of the channels."""
+    return dict((await run.request(**fields))["channels"])
+
+
+async def becomes(run: Running, channel: str, wanted: str, *, within: float = 0) -> None:
+    """A channel is said to be so, within these seconds."""
+    passed = 0
+    for _ in range(200):
+        if (await told(run))[channel] == wanted:
+            return
+        await asyncio.sleep(0.005)  # a call that the messenger never sees
+        if passed < within:
+            passed += 1
+            await pass_time(run, 1)
+    raise AssertionError(f"{channel} is not {wanted}: {await told(run)}")
+
+
+async def offers(run: Running, **fields: Any) -> set[str]:
+    """The links in the answer of `channel: auto`."""
+    request = await run.request(channel="auto", **fields)
+    return {one for one in ("telegram", "max") if request[f"{one}_link"]}
+
+
+@both
+async def test_an_outage_is_told_after_the_first_code_that_does_not_go(
+    run: Running, lines: Lines, channel: str
+) -> None:
+    """By every answer, until the messenger is back; `auto` offers the other one meanwhile."""
+    sub = await run.subscriber(run.someone(channel))
+    assert await told(run) == FINE
+    assert await offers(run) == {"telegram", "max"}
+    await lines.to(channel).become("refusing")
+    assert (await sent(run, sub)).status == 503
+    await becomes(run, channel, "degraded")
+    assert await told(run) == FINE | {channel: "degraded"}
+    assert await offers(run) == {OTHER[channel]}
+    by_name = await run.request(channel=channel)
+    assert by_name[f"{channel}_link"]
+    both_links = await run.request()
+    assert both_links["telegram_link"]
+    assert both_links["max_link"]
+    await lines.to(channel).become("up")
+    await becomes(run, channel, "ok", within=35)
+    assert await offers(run) == {"telegram", "max"}
+    assert (await sent(run, sub)).status == 200
+
+
+async def test_an_offer_of_one_can_be_taken_in_the_other(run: Running, lines: Lines) -> None:
+    """`auto` chooses links, not the person's messenger: the pairing code is good in both."""
+    sub = await run.subscriber(run.someone("telegram"))
+    await lines.telegram.become("refusing")
+    await sent(run, sub)
+    await becomes(run, "telegram", "degraded")
+    request, person = await run.request(channel="auto"), run.someone("telegram")
+    assert request["telegram_link"] is None
+    await lines.telegram.become("up")
+    await person.say(request["pairing_code"])
+    await person.press("Get the code")
+    assert (await run.status(request))["channel"] == "telegram"
+
+
+async def test_both_are_down(run: Running, lines: Lines) -> None:
+    """Then a slow messenger is better than none."""
+    subs = {channel: await run.subscriber(run.someone(channel)) for channel in OTHER}
+    for channel, sub in subs.items():
+        await lines.to(channel).become("refusing")
+        await sent(run, sub)
+        await becomes(run, channel, "degraded")
+    assert await offers(run) == {"telegram", "max"}
+
+
+async def test_one_is_off() -> None:
+    """It is offered to nobody, and the other one even when it is down."""
+    async with running(max_bot_token=None) as run:
+        assert await told(run) == {"telegram": "ok", "max": "off"}
+        run.demo.telegram.faults.append(Fault("getMe", status=401, times=1000))
+        await run.service.registration.check(Channel.TELEGRAM)
+        assert await told(run) == {"telegram": "degraded", "max": "off"}
+        assert await offers(run) == {"telegram"}
+        refused = await run.call("POST", "/v1/otp/request", {"channel": "max"})
+        assert refused.json["code"] == "channel_unavailable"
+
+
+@both
+@pytest.mark.slow
+async def test_codes_that_do_not_go_although_questions_are_answered(run: Running, channel: str) -> None:
+    """The breaker says so; half a minute later somebody may try; their code, once it goes, settles it."""
+    sub = await run.subscriber(run.someone(channel))
+    sim: Any = run.demo.telegram if channel == "telegram" else run.demo.max
+    sim.faults.append(Fault(method=SENDING, status=500, times=10_000))
+    breaker_ = run.service.courier.breakers[Channel(channel)]
+    while breaker_.state is BreakerState.CLOSED:
+        assert await told(run) == FINE
+        assert (await sent(run, sub)).json["code"] == "delivery_unknown"
+    assert await told(run) == FINE | {channel: "degraded"}
+    await becomes(run, channel, "ok", within=REST_MS / 1000 + 2)
+    assert (await sent(run, sub)).json["code"] == "delivery_unknown"
+    assert await told(run) == FINE | {channel: "degraded"}
+    sim.faults.clear()
+    await pass_time(run, PAUSE_MS / 1000)
+    assert (await sent(run, sub)).status == 200
+    assert await told(run) == FINE
+
+
+@both
+async def test_a_token_that_is_revoked_is_told_after_the_first_refusal(run: Running, channel: str) -> None:
+    """Not only when the channel is looked at again; and it is well once the token is."""
+    sub = await run.subscriber(run.someone(channel))
+    sim: Any = run.demo.telegram if channel == "telegram" else run.demo.max
+    revoked = Fault(status=401, times=100_000)
+    sim.faults.append(revoked)
+    assert (await sent(run, sub)).json["code"] == "delivery_failed"
+    await becomes(run, channel, "degraded")
+    assert run.service.courier.breakers[Channel(channel)].state is BreakerState.CLOSED
+    sim.faults.remove(revoked)
+    await becomes(run, channel, "ok", within=35)
+
+
+async def test_a_webhook_that_is_not_ours(run: Running) -> None:
+    """Telegram has one: what people do goes elsewhere. MAX tells all, and ours is among them."""
+    foreign = Webhook("https://other.example/hook", "their-secret", (), START)
+    run.demo.telegram.webhooks[:] = [foreign]
+    run.demo.max.webhooks.append(foreign)
+    for channel in Channel:
+        await run.service.registration.check(channel)
+    assert await told(run) == {"telegram": "degraded", "max": "ok"}
+
+
+async def test_a_lost_webhook_that_can_not_be_restored(run: Running) -> None:
+    """People would tap into silence."""
+    run.demo.max.webhooks.clear()
+    run.demo.max.faults.append(Fault("POST /subscriptions", status=500))
+    await run.service.registration.check(Channel.MAX)
+    assert await told(run) == {"telegram": "ok", "max": "degraded"}
+    await run.service.registration.check(Channel.MAX)
+    assert await told(run) == FINE
+
+
+async def test_updates_that_can_not_be_fetched() -> None:
+    """Without a public address: two failures in a row, or a webhook in the way, until they are fetched again."""
+    async with running(public_url=None) as run:
+
+        async def meanwhile(channel: str, wanted: str) -> None:
+            async with asyncio.timeout(10):
+                while (await told(run))[channel] != wanted:
+                    run.clock.advance(seconds=0.5)
+                    await asyncio.sleep(0.005)
+
+        assert await told(run) == FINE
+        ann, bob = run.someone("telegram"), run.someone("max")
+        ann.sim.faults.append(Fault("getUpdates", status=500, times=2))
+        ann.sim.say(ann.user_id, "hello")  # ends the fetch that waits
+        await meanwhile("telegram", "degraded")
+        ann.sim.say(ann.user_id, "hello")
+        await meanwhile("telegram", "ok")
+        bob.sim.webhooks.append(Webhook("https://other.example/hook", None, (), START))
+        bob.sim.say(bob.user_id, "hello")
+        await meanwhile("max", "degraded")
+        assert run.service.registration.channels[Channel.MAX].state is State.FOREIGN_WEBHOOK
+        bob.sim.webhooks.clear()
+        bob.sim.say(bob.user_id, "hello")
+        await meanwhile("max", "ok")
+
+
+async def test_a_replica_that_sends_nothing_learns_of_it(run: Running) -> None:
+    """From what another one stored, and without asking the messenger or the store for it at each call."""
+    other = make_registration(run.settings, run.service.store, run.service.skins)
+    following = asyncio.create_task(other.follow(run.clock))
+    while not all(other.names().values()):
+        await run.quiet()
+    assert health(other, {}) == FINE
+    sub = await run.subscriber(run.someone())
+    run.demo.telegram.faults.append(Fault(status=401, times=100_000))
+    await sent(run, sub)
+    await becomes(run, "telegram", "degraded")
+    await pass_time(run, FOLLOW_SECONDS)
+    assert health(other, {}) == FINE | {"telegram": "degraded"}
+    following.cancel()
+
+
+async def test_what_a_dying_replica_found_out_is_looked_at_by_another(run: Running) -> None:
+    """The job comes within half a minute, not at the next round of ten."""
+    run.demo.telegram.faults.append(Fault("getMe", status=401))
+    assert not await run.service.registration.find_out(Channel.TELEGRAM)
+    await pass_time(run, AGAIN / 1000 - 10, step=10)
+    assert (await told(run))["telegram"] == "degraded"
+    await pass_time(run, 10, step=10)
+    await becomes(run, "telegram", "ok")
+
+
+async def test_the_same_call_again_tells_what_was(run: Running) -> None:
+    """A kept answer is the one that was given, whatever has become of the messengers."""
+    key = {"Idempotency-Key": "once"}
+    first = await run.call("POST", "/v1/otp/request", {"channel": "auto"}, headers=key)
+    run.demo.telegram.faults.append(Fault("getMe", status=401, times=1000))
+    await run.service.registration.check(Channel.TELEGRAM)
+    again = await run.call("POST", "/v1/otp/request", {"channel": "auto"}, headers=key)
+    assert again.json == first.json
+    assert again.json["channels"] == FINE
+    assert (await told(run))["telegram"] == "degraded"
+
+
+async def test_test_mode_knows_no_outage(run: Running) -> None:
+    """Its people are in no messenger, so each that is on works; `auto` offers all."""
+    run.demo.telegram.faults.append(Fault("getMe", status=401, times=1000))
+    await run.service.registration.check(Channel.TELEGRAM)
+    test = await with_test_key(run)
+    assert await told(test) == FINE
+    assert await offers(test) == {"telegram", "max"}
+    calls = len(run.demo.telegram.calls)
+    down = {"subscriber_id": "00000000-0000-4000-8000-000000000005"}
+    assert (await test.call("POST", "/v1/otp/send", down)).json["code"] == "delivery_unknown"
+    await run.quiet()
+    assert len(run.demo.telegram.calls) == calls  # what is played gives no reason to ask
+
+
+@pytest.mark.parametrize("channel", ["AUTO", "both", "", None, ["auto"]])
+async def test_other_channels_are_not_known(run: Running, channel: object) -> None:
+    assert (await run.call("POST", "/v1/otp/request", {"channel": channel})).status == 400

@@ -235,7 +235,7 @@ async def test_every_answer_carries_its_id_and_is_not_kept(run: Running) -> None
 
 
 async def test_links(run: Running) -> None:
-    """Both, or the one that was asked for; all four fields are always there."""
+    """Both, or the one that was asked for; all fields are always there."""
     both = await run.request()
     request_id = both["request_id"]
     assert re.fullmatch(r"[A-Za-z0-9]{16}", request_id)
@@ -246,6 +246,7 @@ async def test_links(run: Running) -> None:
         "telegram_link": f"https://t.me/tapcode_demo_bot?start=otp_{request_id}",
         "max_link": f"https://max.ru/id700000000001_bot?start=otp_{request_id}",
         "expires_in": 900,
+        "channels": {"telegram": "ok", "max": "ok"},
     }
     one = await run.request(channel="max")
     assert one["telegram_link"] is None
