@@ -20,12 +20,14 @@ from urllib.parse import urlsplit
 
 from api.operations import link
 from otp import pages, pairing
+from otp.channels import Health
 from otp.hosted import Stage, View
-from otp.model import Channel, Request
+from otp.model import Channel
 from otp.policy import MINUTE_MS, SECOND_MS
 
 FILES: Final = Path(__file__).parent / "page_files"
 LANGUAGES: Final = ("en", "ru")
+NAMES: Final = {Channel.TELEGRAM: "Telegram", Channel.MAX: "MAX"}
 NOTES: Final = frozenset({"wrong_code", "malformed_code", "sent_again", "too_often", "not_again"})
 """What an address may say of what was just done."""
 REFRESH_SECONDS: Final = 4
@@ -214,7 +216,7 @@ def _waiting(view: View, shown: Shown, words: Words) -> str:
         parts.append(f'<p class="notice">{words("under_way")}</p>')
     elif view.trouble is not None:
         parts.append(f'<p class="notice">{words(view.trouble)}</p>')
-    ways = [_way(channel, bot, request, shown, words) for channel, bot in view.bots.items()]
+    ways = [_way(channel, view, shown, words) for channel in view.bots]
     if ways:
         parts.append(f'<p class="only-stuck stuck-how" tabindex="-1">{words("stuck_how")}</p>')
         parts.append(f'<p class="only-desk">{words("scan")}</p><ul class="ways">{"".join(ways)}</ul>')
@@ -228,14 +230,19 @@ def _waiting(view: View, shown: Shown, words: Words) -> str:
     return "".join(parts)
 
 
-def _way(channel: Channel, bot: str, request: Request, shown: Shown, words: Words) -> str:
-    """One messenger: the button, and what helps where that opens nothing."""
-    address = escape(link(channel, bot, request.id) or "")
+def _way(channel: Channel, view: View, shown: Shown, words: Words) -> str:
+    """One messenger: the button, how the messenger is if not well, and what helps where the button opens nothing."""
+    bot = view.bots[channel]
+    address = escape(link(channel, bot, view.request.id) or "")
     who = f'<p class="quiet"><bdi>@{escape(bot)}</bdi></p>' if channel is Channel.TELEGRAM else ""
+    well = [one for one in view.bots if view.health[one] is Health.OK]
+    is_slow = channel not in well
+    place = sorted(Channel, key=lambda one: one is not view.project.page.first).index(channel)
     return (
-        f'<li class="way" data-channel="{channel}">'
-        f'<a class="go" href="{address}" target="_blank" rel="noopener noreferrer">{words(f"open_{channel}")}'
-        f" <small hidden>({words('last')})</small></a>"
+        f'<li class="way" data-channel="{channel}" data-place="{place}">'
+        f'<a class="go{" plain" if is_slow and well else ""}" href="{address}" target="_blank" rel="noopener noreferrer">'
+        f"{words(f'open_{channel}')} <small hidden>({words('last')})</small></a>"
+        f'<p class="slow quiet"{"" if is_slow else " hidden"}>{words("slow", messenger=NAMES[channel])}</p>'
         f'<div class="more"><img src="{shown.token}/qr.svg?channel={channel}" width="176" height="176" loading="lazy" '
         f'alt="{words(f"scan_{channel}")}">{who}'
         f'<div class="only-stuck"><p class="address" dir="ltr">{address}</p>'

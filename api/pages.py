@@ -165,6 +165,7 @@ def status_body(view: View, state: RequestState) -> dict[str, Any]:
         told["channel"] = view.channel
     if view.stage is Stage.WAITING:
         told |= {f"{one}_link": link(one, view.bots.get(one), view.request.id) for one in Channel}
+        told["channels"] = view.health
         told["pairing_code"] = pairing.shown(view.request.pairing_code or "")
         told |= {"match_number": view.request.match.number} if view.request.match else {}
         told |= {"trouble": view.trouble} if view.trouble is not None else {}

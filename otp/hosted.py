@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
+from otp.channels import Health
 from otp.errors import NothingToRepeat
 from otp.lifecycle import UNDER_WAY, is_forgotten, status_at, under_way
 from otp.model import (
@@ -72,6 +74,8 @@ class View:
     stage: Stage
     bots: dict[Channel, str]
     """By the channels that can be chosen, in the order in which they are offered."""
+    health: dict[Channel, Health]
+    """How each channel is."""
     lasts_ms: int = 0
     """Until the links end, or the code."""
     attempts_left: int = 0
@@ -178,11 +182,13 @@ class HostedPages:
         if not project.enabled and stage is not Stage.VERIFIED:
             stage = Stage.PAUSED
         sent = request.status is RequestStatus.SENT and request.bound_to is not None
+        health = self._service.health(request.mode)
         return View(
             project,
             request,
             stage,
-            self._bots(project, request),
+            self._bots(project, request, health),
+            health,
             lasts_ms,
             left,
             request.bound_to.channel if sent and request.bound_to else None,
@@ -191,10 +197,13 @@ class HostedPages:
             proof_of(request, self._keys),
         )
 
-    def _bots(self, project: Project, request: Request) -> dict[Channel, str]:
-        """The one that the project wants first is first."""
+    def _bots(
+        self, project: Project, request: Request, health: Mapping[Channel, Health]
+    ) -> dict[Channel, str]:
+        """Those that work are first; of these, the one that the project wants first."""
         names = self._service.bot_names(request)
-        return dict(sorted(names.items(), key=lambda item: item[0] is not project.page.first))
+        order = sorted(names, key=lambda one: (health[one] is not Health.OK, one is not project.page.first))
+        return {channel: names[channel] for channel in order}
 
 
 async def _opened(tx: Tx, request_id: str) -> tuple[Project, Request]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from otp.breaker import FAILURES
 from otp.errors import NothingToRepeat, RateLimited, RequestNotFound
 from otp.hosted import HostedPages, Stage, Trouble, View
-from otp.model import Caller, CodeTerms, Mode, Refusal, RequestPage
+from otp.model import Caller, Channel, CodeTerms, Mode, Refusal, RequestPage
 from otp.policy import Policy
 from otp.ports import NotSent, Refused, Store, Unknown
 from otp.projects import Change, PageChange
@@ -183,3 +184,20 @@ async def test_the_projects_order(world: World) -> None:
     await world.projects.update(world.caller.project.id, Change(page=PageChange(first=CAT.channel)))
     assert [*(await one.view()).bots] == ["max", "telegram"]
     assert await one.hosted.caller(one.request_id) == Caller((await one.view()).project, Mode.LIVE)
+
+
+async def test_a_messenger_that_works_goes_before_the_one_that_the_project_wants_first(world: World) -> None:
+    """As it is at each look; where none works, the project's order holds again."""
+    one = await visitor(world)
+    telegram, max_ = (world.courier.breakers[channel] for channel in Channel)
+    for breaker, order, health in (
+        (telegram, ["max", "telegram"], {"telegram": "degraded", "max": "ok"}),
+        (max_, ["telegram", "max"], {"telegram": "degraded", "max": "degraded"}),
+    ):
+        for _ in range(FAILURES):
+            breaker.note(answered=False)
+        view = await one.view()
+        assert ([*view.bots], view.health) == (order, health)
+    telegram.note(answered=True)
+    max_.note(answered=True)
+    assert [*(await one.view()).bots] == ["telegram", "max"]

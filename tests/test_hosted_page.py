@@ -10,6 +10,8 @@ import pytest
 import pytest_asyncio
 import zxingcpp
 
+from bot.registration import State
+from otp.model import Channel
 from otp.projects import Change, PageChange
 from tests.running import Answer, Running, running
 from tests.test_pages import picture
@@ -297,6 +299,35 @@ async def test_a_wait_hears_of_consent(shop: Running):
         3,
     )
     assert "subscriber_id" not in told
+
+
+def ways(page: str) -> list[tuple[str, str, bool]]:
+    """The messengers in their order on the page: which, how its button looks, and whether a sentence is about it."""
+    found = re.findall(
+        r'<li class="way" data-channel="(\w+)" data-place="\d"><a class="([\w ]+)".*?<p class="slow quiet"( hidden)?>', page
+    )
+    return [(channel, looks, not hidden) for channel, looks, hidden in found]
+
+
+async def test_a_messenger_that_is_down(shop: Running):
+    """It comes after the one that works and says so, in both languages; both down, each is as good as the other."""
+    request, checks = await asked(shop), shop.service.registration
+    assert ways((await browse(shop, at(request))).text) == [("telegram", "go", False), ("max", "go", False)]
+    checks.channels[Channel.TELEGRAM].state = State.UNREACHABLE
+    page = (await browse(shop, at(request))).text
+    assert ways(page) == [("max", "go", False), ("telegram", "go plain", True)]
+    checks.channels[Channel.MAX].state = State.UNREACHABLE
+    page = (await browse(shop, at(request))).text
+    assert ways(page) == [("telegram", "go", True), ("max", "go", True)]
+    assert "Telegram is slow to answer right now" in page
+    russian = {"Accept-Language": "ru"}
+    assert "MAX сейчас отвечает медленно" in (await browse(shop, at(request), headers=russian)).text
+    status = (await browse(shop, at(request, "/status"))).json
+    assert status["channels"] == {"telegram": "degraded", "max": "degraded"}
+    for channel in Channel:
+        await checks.check(channel)
+    status = (await browse(shop, at(request, "/status"))).json
+    assert status["channels"] == {"telegram": "ok", "max": "ok"}
 
 
 def modules(svg: str) -> bytes:

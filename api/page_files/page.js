@@ -7,7 +7,7 @@
   const NEXT = { sse: "long", long: "poll", poll: "poll" };
   const LONG_SECONDS = 25, POLL_MS = 4000, SLOW_MS = 12000, QUIET_MS = 8000, STUCK_MS = 3000, LEAVE_MS = 1200;
   const IN_APP = /FBA[NV]|Instagram|Line\/|MicroMessenger|VKAndroidApp|; wv\)/;
-  let stage = facts.stage, way = window.EventSource ? "sse" : "long", stream, timer, looking, failures = 0, done = false;
+  let stage = facts.stage, way = window.EventSource ? "sse" : "long", stream, timer, looking, failures = 0, done = false, returned = false;
 
   const $ = (selector) => document.querySelector(selector);
   const main = () => $("main");
@@ -36,15 +36,33 @@
 
   function prepare() {
     const last = memory(), mine = last && $(`.way[data-channel="${last === "max" ? "max" : "telegram"}"]`);
-    if (mine) {
-      mine.parentNode.prepend(mine);
-      mine.querySelector("small").hidden = false;
-    }
+    if (mine) mine.querySelector("small").hidden = false;
+    order();
     for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
     for (const part of document.querySelectorAll("[data-no-script]")) part.hidden = true;
     for (const part of document.querySelectorAll("[data-script]")) part.hidden = false;
     if (IN_APP.test(navigator.userAgent)) main().classList.add("stuck");
     count();
+  }
+
+  const ways = () => [...document.querySelectorAll(".way")];
+  const isSlow = (way) => !way.querySelector(".slow").hidden;
+
+  function order() { // what works is first; of these, what was used last, else what the project wants
+    const rank = (way) => 10 * isSlow(way) + 5 * way.querySelector("small").hidden + Number(way.dataset.place), now = ways();
+    const wanted = [...now].sort((one, other) => rank(one) - rank(other)), had = document.activeElement;
+    if (wanted.every((way, at) => way === now[at])) return;
+    now[0].parentNode.append(...wanted);
+    had.focus({ preventScroll: true });
+  }
+
+  function mark(channels) { // no button moves meanwhile: somebody may be about to touch one
+    for (const way of ways()) {
+      const note = way.querySelector(".slow"), slow = channels[way.dataset.channel] !== "ok";
+      if (slow && note.hidden) say(note.textContent);
+      note.hidden = !slow;
+    }
+    for (const way of ways()) way.querySelector(".go").classList.toggle("plain", isSlow(way) && !ways().every(isSlow));
   }
 
   function say(text) { $("#live").textContent = text; }
@@ -95,6 +113,9 @@
     offline(!navigator.onLine);
     const news = state.stage !== stage || (state.trouble || "") !== (main().dataset.trouble || "");
     if (!done && news) await show();
+    else if (state.channels) mark(state.channels);
+    if (returned) order();
+    returned = false;
   }
 
   async function ask(seconds) {
@@ -243,7 +264,10 @@
     } catch { failed(); offline(true); } finally { button.disabled = false; }
   });
 
-  document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible") look(); });
+  document.addEventListener("visibilitychange", () => {
+    returned = document.visibilityState === "visible";
+    if (returned) look();
+  });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") tell("close"); });
   window.addEventListener("online", () => { failures = 0; look(); });
   window.addEventListener("offline", () => offline(true));

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
+from bot.registration import State
+from otp.model import Channel
 from otp.pages import LARGEST_LOGO
 from otp.projects import Change, PageChange
 from tests.browsing import CHROMIUM, in_a_browser
@@ -313,6 +315,63 @@ async def test_the_messenger_used_last_is_first(visit: Visiting):
     await one.page.reload()
     assert await first.get_attribute("data-channel") == "max"
     assert "used last" in await first.inner_text()
+
+
+@pytest.fixture
+def telegram_is(shop: Running) -> Iterator[Callable[[State], None]]:
+    """Says how Telegram is; in the end it is well."""
+    info = shop.service.registration.channels[Channel.TELEGRAM]
+    yield lambda state: setattr(info, "state", state)
+    info.state = State.OK
+
+
+async def order(one: Visit) -> list[str]:
+    """The messengers as they stand on the page."""
+    found = await one.page.evaluate("[...document.querySelectorAll('.way')].map(way => way.dataset.channel)")
+    return list(found)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("locale, says", [("en-US", "slow to answer"), ("ru-RU", "отвечает медленно")])
+async def test_a_messenger_that_is_down_comes_second(
+    visit: Visiting, telegram_is: Callable[[State], None], size: str, locale: str, says: str
+):
+    """With a sentence, less loud, and although it was used last in this browser; it can be used all the same."""
+    telegram_is(State.UNREACHABLE)
+    one = await visit(SIZES[size], locale, go=False)
+    await one.page.add_init_script("localStorage.setItem('tapcode.last', 'telegram')")
+    await one.go()
+    await one.shows(".way[data-channel=telegram] .slow", says)
+    assert await order(one) == ["max", "telegram"]
+    assert not await one.page.locator(".way[data-channel=max] .slow").is_visible()
+    await one.is_for_everybody(f"slow-{size}")
+    await one.agrees("telegram", locale[:2])
+    await one.sees("Enter the code" if locale == "en-US" else "Введите код")
+
+
+async def test_a_messenger_that_goes_down_while_the_page_is_open(
+    visit: Visiting, telegram_is: Callable[[State], None]
+):
+    """The sentence comes by itself, and is read out; buttons change places only for who comes back to the page."""
+    from playwright.async_api import expect
+
+    one = await visit()
+    telegram, first = one.page.locator(".way[data-channel=telegram]"), one.page.locator(".way").first
+    look = "document.dispatchEvent(new Event('visibilitychange'))"
+    telegram_is(State.UNREACHABLE)
+    await expect(telegram.locator(".slow")).to_be_visible(timeout=20_000)
+    await one.shows(".way[data-channel=telegram] .slow", "Telegram is slow to answer right now")
+    assert "Telegram is slow" in await one.page.inner_text("#live")
+    assert await order(one) == ["telegram", "max"]
+    await telegram.locator(".go").focus()
+    await one.page.evaluate(look)
+    await expect(first).to_have_attribute("data-channel", "max", timeout=8_000)
+    await expect(telegram.locator(".go")).to_be_focused()
+    await one.is_for_everybody("slow-while-open")
+    telegram_is(State.OK)
+    await one.page.evaluate(look)
+    await expect(first).to_have_attribute("data-channel", "telegram", timeout=8_000)
+    assert await one.page.locator(".slow:visible, .plain.go:visible").count() == 0
 
 
 async def test_coming_back_to_the_page_looks_at_once(visit: Visiting):
