@@ -119,6 +119,8 @@ def test_a_login(client: Caller) -> None:
     assert (request.test, request.expires_in, request.telegram_link) == (True, 900, None)
     assert request.max_link == f"https://max.ru/id1_bot?start={request.chat_text}"
     assert request.match_number
+    assert (request.channels.telegram, request.channels.max) == ("off", "ok")
+    assert request.links == {"max": request.max_link}
     assert client.status(request.request_id).status == "pending"
     assert client.play_consent(request.request_id).status == "sent"
     status = client.wait_until_sent(request.request_id)
@@ -134,6 +136,10 @@ def test_a_login(client: Caller) -> None:
     assert client.verify("4242 4242", **given)
     assert client.verify("42424242", **given).reason == "no_active_code"
     assert client.status(request.request_id).verified
+
+
+def test_the_messengers_that_work(client: Caller) -> None:
+    assert client.request(channel="auto").links.keys() == {"max"}
 
 
 def test_a_context_may_be_a_mapping(client: Caller) -> None:

@@ -5,6 +5,9 @@
 
 export type Channel = "telegram" | "max";
 
+/** `degraded`: whoever goes there now will probably get no code soon. Take what you do not know, of a later service, for that. */
+export type ChannelHealth = "ok" | "degraded" | "off";
+
 /** In every answer to a `tc_test_` key. */
 interface Played {
   test?: true;
@@ -29,8 +32,8 @@ export interface Context {
 }
 
 export interface RequestParams {
-  /** Only this messenger; both when left out. */
-  channel?: Channel;
+  /** Only this messenger; both when left out; `auto`: the links of those that work. */
+  channel?: Channel | "auto";
   /** 1-30 minutes that the code lives, 5 when left out; the operator may cap it lower. */
   ttl_minutes?: number;
   /** 1-10 guesses, 3 when left out. */
@@ -110,11 +113,13 @@ export interface OtpRequest extends Played {
   page_url?: string;
   /** With `page`: for a browser; opens this request's page and nothing else. */
   client_token?: string;
-  /** null when the channel is off, or another one was asked for. */
+  /** null when the channel is off, another one was asked for, or `auto` leaves it out. */
   telegram_link: string | null;
   max_link: string | null;
   /** Seconds that the links live. */
   expires_in: number;
+  /** How each messenger is: lead with one that is `ok`. */
+  channels: Record<Channel, ChannelHealth>;
 }
 
 interface StatusTimes extends Played {

@@ -77,6 +77,7 @@ test("a login, from the request to verified", async () => {
   const request = await tapcode.request({ ttl_minutes: 10, context: { action: "Sign in" } });
   assert.equal(request.max_link, `https://max.ru/id1_bot?start=otp_${request.request_id}`);
   assert.match(request.pairing_code, /^\w{4}-\w{4}$/);
+  assert.deepEqual(request.channels, { telegram: "off", max: "ok" });
   const waiting = tapcode.waitUntilSent(request.request_id, { timeoutMs: 20_000 });
   await tapcode.test.consent(request.request_id);
   const status = await waiting;
@@ -85,6 +86,12 @@ test("a login, from the request to verified", async () => {
   assert.deepEqual(await tapcode.verify({ ...guess, code: "000000" }), { verified: false, reason: "wrong_code", attempts_left: 2, test: true });
   assert.deepEqual(await tapcode.verify({ ...guess, code: testCode() }), { verified: true, test: true });
   assert.equal((await tapcode.verify({ ...guess, code: testCode() })).reason, "no_active_code");
+});
+
+test("the messengers that work are asked for by one word", async () => {
+  const request = await tapcode.request({ channel: "auto" });
+  assert.equal(request.telegram_link, null);
+  assert.match(request.max_link, /^https:\/\/max\.ru\//);
 });
 
 test("the same idempotency key is the same call", async () => {

@@ -6,7 +6,10 @@ const tapcode = new Tapcode({ baseUrl: "http://localhost:8080", apiKey: "tc_test
 
 export async function login(code: string): Promise<string | undefined> {
   const request = await tapcode.request({ channel: "max", code_length: 6 });
-  const link: string | null = request.max_link;
+  const leads: boolean = request.channels.max === "ok";
+  const { max_link: link } = leads ? request : await tapcode.request({ channel: "auto" });
+  // @ts-expect-error: no messenger that there is
+  void tapcode.request({ channel: "icq" });
   const status = await tapcode.waitUntilSent(request.request_id, { timeoutMs: 25_000 });
   // @ts-expect-error: nobody is known before it is sent
   void status.subscriber_id;

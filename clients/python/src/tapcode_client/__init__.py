@@ -59,6 +59,8 @@ from tapcode_client.events import (
 )
 from tapcode_client.results import (
     Channel,
+    ChannelHealth,
+    Channels,
     CodeRequest,
     Context,
     EventPage,
@@ -80,7 +82,9 @@ __all__ = [
     "ApiError",
     "AsyncTapcode",
     "Channel",
+    "ChannelHealth",
     "ChannelUnavailable",
+    "Channels",
     "CodeRequest",
     "Conflict",
     "ConnectionFailed",

@@ -37,7 +37,7 @@ SHORTEST_ROUND = 1.0
 
 def request(
     *,
-    channel: Channel | None = None,
+    channel: Channel | Literal["auto"] | None = None,
     ttl_minutes: int | None = None,
     max_attempts: int | None = None,
     code_length: Literal[4, 6, 8] | None = None,
@@ -48,7 +48,10 @@ def request(
     page: Page | None = None,
     idempotency_key: str | None = None,
 ) -> Call[CodeRequest]:
-    """Ask for a code for somebody who may not be subscribed; show one of the links, or send them to the `page`."""
+    """Ask for a code for somebody who may not be subscribed; show the `links`, or send them to the `page`.
+
+    `channel`: only this messenger; `auto`: those that work.
+    """
     return _post(
         "/v1/otp/request",
         CodeRequest.read,

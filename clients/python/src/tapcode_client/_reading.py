@@ -78,6 +78,10 @@ class Fields:
         """An object that is there."""
         return Fields(self._values.get(name))
 
+    def fields_or_none(self, name: str) -> Fields | None:
+        """An object that may be absent or null."""
+        return None if self._values.get(name) is None else self.fields(name)
+
     def all(self, name: str) -> list[Fields]:
         """A list of objects that is there."""
         return [Fields(one) for one in _is(self._values.get(name), list, name)]

@@ -9,6 +9,8 @@ from typing import Literal, cast
 from tapcode_client._reading import Fields
 
 Channel = Literal["telegram", "max"]
+ChannelHealth = Literal["ok", "degraded", "off"]
+"""Take one that you do not know, of a later service, for `degraded`."""
 RequestState = Literal["pending", "sent", "cancelled", "expired"]
 Refusal = Literal["locked", "no_active_code", "malformed_code", "wrong_code"]
 EventType = Literal[
@@ -49,6 +51,24 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Channels:
+    """How each messenger was when the request was made."""
+
+    telegram: ChannelHealth
+    max: ChannelHealth
+
+    @classmethod
+    def read(cls, told: Fields | None) -> Channels:
+        """From the answer; a service that does not say yet (0.3) knows nothing against them."""
+        if told is None:
+            return cls(telegram="ok", max="ok")
+        return cls(
+            telegram=cast("ChannelHealth", told.text("telegram")),
+            max=cast("ChannelHealth", told.text("max")),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CodeRequest:
     """Links to show. Keep `request_id` in the session of the browser that asked, and nowhere else."""
 
@@ -61,11 +81,20 @@ class CodeRequest:
     max_link: str | None = field(repr=False)
     expires_in: int
     """Seconds the links live."""
+    channels: Channels
+    """How each messenger is: whoever goes to one that is not `ok` will probably get no code soon."""
     test: bool
     page_url: str | None = field(repr=False)
     """With `page`: send the person there."""
     client_token: str | None = field(repr=False)
     """With `page`: for a browser; opens this request's page and nothing else."""
+
+    @property
+    def links(self) -> dict[Channel, str]:
+        """The links that there are, in the order to show them: those of messengers that are `ok` first."""
+        links = {"telegram": self.telegram_link, "max": self.max_link}
+        order = sorted(links, key=lambda one: getattr(self.channels, one) != "ok")
+        return {cast("Channel", one): link for one in order if (link := links[one]) is not None}
 
     @property
     def chat_text(self) -> str:
@@ -82,6 +111,7 @@ class CodeRequest:
             telegram_link=told.text_or_none("telegram_link"),
             max_link=told.text_or_none("max_link"),
             expires_in=told.integer("expires_in"),
+            channels=Channels.read(told.fields_or_none("channels")),
             test=told.flag("test"),
             page_url=told.text_or_none("page_url"),
             client_token=told.text_or_none("client_token"),
