@@ -68,6 +68,7 @@ export function siteOf({ tapcode, tapcodeUrl, accounts, store, sessionSecret, li
         requestId: request.request_id,
         telegramLink: request.telegram_link,
         maxLink: request.max_link,
+        channels: request.channels,
         pairingCode: request.pairing_code,
         askedAt: Date.now(),
       };
@@ -237,10 +238,11 @@ async function end(req, res, status) {
   res.render("sorry", { heading, notice });
 }
 
-/** How the bots are called stands in the links: `https://t.me/shop_bot?start=...`. */
-function botsOf({ telegramLink, maxLink }) {
-  const links = Object.entries({ Telegram: telegramLink, MAX: maxLink }).filter(([, link]) => link);
-  return links.map(([messenger, link]) => ({ messenger, link, name: `@${new URL(link).pathname.slice(1)}` }));
+/** Those that work are first. How the bots are called stands in the links: `https://t.me/shop_bot?start=...`. */
+function botsOf({ telegramLink, maxLink, channels }) {
+  const offers = [["Telegram", telegramLink, channels.telegram], ["MAX", maxLink, channels.max]].filter(([, link]) => link);
+  const bots = offers.map(([messenger, link, health]) => ({ messenger, link, name: `@${new URL(link).pathname.slice(1)}`, slow: health !== "ok" }));
+  return bots.sort((one, other) => one.slow - other.slow);
 }
 
 /** A purpose for each order: a code for one can't pay for another one, in whichever session that is. */

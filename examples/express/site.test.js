@@ -11,7 +11,7 @@ import { Accounts } from "./accounts.js";
 import { siteOf } from "./site.js";
 
 const SUBSCRIBER = "37bb1792-434b-4d18-bf58-354649e4d376";
-const REQUEST = { request_id: "Kq9xV3mN2pT7rL8s", telegram_link: null, max_link: "https://max.ru/id1_bot?start=otp_x", pairing_code: "7KQ2-M9TX" };
+const REQUEST = { request_id: "Kq9xV3mN2pT7rL8s", telegram_link: null, max_link: "https://max.ru/id1_bot?start=otp_x", pairing_code: "7KQ2-M9TX", channels: { telegram: "off", max: "ok" } };
 const SENT = { status: "sent", subscriber_id: SUBSCRIBER, channel: "max" };
 const fails = (Kind, code, more = {}) => () => Promise.reject(new Kind({ code, detail: "d", ...more }));
 
@@ -153,6 +153,18 @@ test("a request that was replaced in another tab is not told as cancelled", asyn
   const [{ html }] = await Promise.all([open("/login/status"), open("/login", { csrf })]);
   assert.deepEqual(JSON.parse(html), { state: "elsewhere" });
   assert.equal(await cancelled, REQUEST.request_id);
+});
+
+test("the messenger that works is first, and the other one is said to be slow", async () => {
+  const links = async (telegram, max) => {
+    tapcode.request = async () => ({ ...REQUEST, telegram_link: "https://t.me/shop_bot?start=otp_x", channels: { telegram, max } });
+    tapcode.status = async () => ({ status: "pending" });
+    const { html } = await atCode();
+    return [...html.matchAll(/<li><a class="([^"]+)"[^>]*>Open (\w+)<([^]*?)<\/li>/g)].map(([, looks, name, rest]) => [name, looks, /Slow to answer/.test(rest)]);
+  };
+  assert.deepEqual(await links("ok", "ok"), [["Telegram", "button", false], ["MAX", "button", false]]);
+  assert.deepEqual(await links("degraded", "ok"), [["MAX", "button", false], ["Telegram", "button slow", true]]);
+  assert.deepEqual(await links("a word of a later service", "ok"), [["MAX", "button", false], ["Telegram", "button slow", true]]);
 });
 
 test("a link that can't be replaced stays good", async () => {

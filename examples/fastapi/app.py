@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import parse_qs
@@ -116,6 +117,7 @@ async def start(session: Guarded, tapcode: Client) -> dict[str, Any]:
         "asked": next_number(session),
         "telegram_link": made.telegram_link,
         "max_link": made.max_link,
+        "channels": asdict(made.channels),
         "pairing_code": made.pairing_code,
         "chat_text": made.chat_text,
     }

@@ -24,7 +24,7 @@ class Session:
     csrf_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     request_id: str | None = None
     """Of the code that this browser asked for: no other browser can finish with it."""
-    shown: dict[str, str | int | None] = field(default_factory=dict)
+    shown: dict[str, Any] = field(default_factory=dict)
     """The links, for a page that is loaded again; `asked` counts the requests, so that a page knows its own."""
     wait: asyncio.Task[Any] | None = None
     """For the request's change: one, however many pages of this browser wait."""

@@ -6,6 +6,7 @@ const TEXTS = {
     intro: "Sign in with a code that our bot sends you in Telegram or MAX.",
     getCode: "Get a code",
     open: "Open the bot. If it asks, press “Get the code”.",
+    late: (messengers) => `Slow to answer right now: ${messengers}. The code may be late.`,
     silent: "The bot stays silent, or the messenger is on another device? Send the bot this:",
     orThis: "Or this, which does the same:",
     copy: "Copy",
@@ -47,6 +48,7 @@ const TEXTS = {
     intro: "Войдите по коду, который наш бот пришлёт вам в Telegram или MAX.",
     getCode: "Получить код",
     open: "Откройте бота. Если он спросит, нажмите «Получить код».",
+    late: (messengers) => `Сейчас отвечает медленно: ${messengers}. Код может задержаться.`,
     silent: "Бот молчит или мессенджер на другом устройстве? Отправьте боту это:",
     orThis: "Или это, результат тот же:",
     copy: "Скопировать",
@@ -152,10 +154,16 @@ function show(shown, loaded = false) {
   byId("get-code").hidden = true;
   byId("ways").hidden = false;
   byId("enter").hidden = true;
-  for (const channel of ["telegram", "max"]) {
-    const link = shown[`${channel}_link`]; // null: this messenger is off
-    byId(channel).hidden = !link;
-    if (!link) continue;
+  const isSlow = (channel) => shown.channels[channel] !== "ok";
+  const offered = ["telegram", "max"].filter((channel) => shown[`${channel}_link`]); // null: this messenger is off
+  const slow = offered.filter(isSlow);
+  byId("late").hidden = !slow.length;
+  byId("late").textContent = texts.late(slow.map((channel) => MESSENGERS[channel]).join(", "));
+  for (const channel of ["telegram", "max"]) byId(channel).hidden = !offered.includes(channel);
+  for (const channel of offered.sort((one, other) => isSlow(one) - isSlow(other))) { // who works is first
+    const link = shown[`${channel}_link`];
+    byId("links").append(byId(channel));
+    byId(channel).classList.toggle("plain", isSlow(channel));
     byId(channel).href = link;
     byId(channel).querySelector("small").textContent = "@" + new URL(link).pathname.slice(1); // to be found on another device
   }

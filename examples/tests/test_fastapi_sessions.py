@@ -90,7 +90,8 @@ class Tapcode(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         links = {"telegram_link": "https://t.me/b?start=otp_1", "max_link": None}
-        self.answer({"request_id": "A" * 16, "pairing_code": "7KQ2-M9TX", "expires_in": 900, **links})
+        told = {"request_id": "A" * 16, "pairing_code": "7KQ2-M9TX", "expires_in": 900, **links}
+        self.answer({**told, "channels": {"telegram": "ok", "max": "off"}})
 
     def do_GET(self) -> None:
         self.asked.append(self.path)

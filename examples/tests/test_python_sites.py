@@ -428,6 +428,28 @@ def test_the_bots_names_are_whole(open_page: Callable[..., Page], site: Site) ->
     picture(page, site, "names")
 
 
+@pytest.mark.parametrize("locale, says_so", [("en-US", "Slow to answer"), ("ru-RU", "отвечает медленно")])
+def test_a_messenger_that_works_is_first(
+    open_page: Callable[..., Page], site: Site, locale: str, says_so: str
+) -> None:
+    """The other one comes after it, with a sentence; none where both work."""
+    page = open_page(width=390, height=760, locale=locale)
+    shown = "[...document.querySelectorAll('#links a:not([hidden])')].map(link => link.id)"
+    ask(page)
+    assert (page.evaluate(shown), page.is_visible("#late")) == (["telegram", "max"], False)
+
+    def telegram_is_slow(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(json=answer.json() | {"channels": {"telegram": "degraded", "max": "ok"}})
+
+    page.route(re.compile("/login/(start|current)$"), telegram_is_slow)
+    page.click("#again")
+    page.wait_for_selector("#late:visible")
+    assert says_so in page.inner_text("#late")
+    assert page.evaluate(shown) == ["max", "telegram"]
+    picture(page, site, f"slow-{locale}")
+
+
 def test_a_minute_without_an_answer(open_page: Callable[..., Page], site: Site) -> None:
     """The page helps, and goes on waiting."""
     page = open_page()

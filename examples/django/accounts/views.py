@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from functools import wraps
 from typing import Any
 
@@ -96,6 +97,7 @@ def start(request: HttpRequest) -> HttpResponse:
         "asked": _asked(request) + 1,
         "telegram_link": made.telegram_link,
         "max_link": made.max_link,
+        "channels": asdict(made.channels),
         "pairing_code": made.pairing_code,
         "chat_text": made.chat_text,
     }
