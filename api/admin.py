@@ -16,6 +16,7 @@ import structlog
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, UnixConnector, web
 
 from otp import pages
+from otp.audit import acting
 from otp.errors import InvalidField, OtpError, StorageUnusable
 from otp.model import Channel, Mode, Project
 from otp.pages import GROUNDS
@@ -24,6 +25,8 @@ from otp.projects import Change, NewKey, PageChange, ProjectNotFound, Projects
 log = structlog.get_logger()
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+LONGEST_NAME: Final = 100
+"""Of an operator."""
 CALL_SECONDS: Final = 3_600
 """For a backup of a large database; all else takes seconds. When the owner dies, the connection ends at once."""
 
@@ -41,7 +44,8 @@ async def perform(groups: Mapping[str, Perform], command: Command) -> Any:
     if group not in groups:
         raise Refused(f"there is no command {group}")
     try:
-        return await groups[group](command)
+        with acting(_operator(command)):
+            return await groups[group](command)
     except ProjectNotFound:
         raise Refused("there is no project with this id") from None
     except InvalidField as error:
@@ -50,6 +54,12 @@ async def perform(groups: Mapping[str, Perform], command: Command) -> Any:
         raise Refused(error.detail) from None
     except StorageUnusable as error:
         raise Refused(str(error)) from None
+
+
+def _operator(command: Command) -> str:
+    """Who asks, as the command line says: the socket is open to the service's own user and to root alone."""
+    said = "".join(ch for ch in str(command.get("by", "")) if ch.isprintable())
+    return said[:LONGEST_NAME] or "somebody who did not say who"
 
 
 async def perform_project(projects: Projects, command: Command) -> Any:

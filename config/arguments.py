@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 import tomllib
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from getpass import getpass
 from io import BytesIO
 from pathlib import Path
+from pwd import getpwuid
 from typing import Any, Final
 
 from config import VERSION
@@ -204,12 +206,22 @@ def _plain(value: Any) -> str:
 def as_command(given: argparse.Namespace) -> dict[str, Any]:
     """What was typed, as the command that the owner of the store carries out."""
     wanted = {name: value for name, value in vars(given).items() if value is not None and name != "command"}
-    wanted["group"] = given.command
+    wanted |= {"group": given.command, "by": operator(os.environ)}
     if "file" in wanted:
         wanted["file"] = str(Path(wanted["file"]).absolute())  # the owner may have been started elsewhere
     if "keep_old" in wanted:
         wanted["keep_old_hours"] = wanted.pop("keep_old")
     return wanted
+
+
+def operator(environment: Mapping[str, str]) -> str:
+    """Who is typing: the user that this process runs as, and who became that user by sudo."""
+    try:
+        name = getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container there may be no name for the number
+        name = f"uid {os.getuid()}"
+    before = environment.get("SUDO_USER", "")
+    return f"{name} (sudo by {before})" if before else name
 
 
 def confirmed(given: argparse.Namespace) -> bool:

@@ -26,6 +26,7 @@ import structlog
 from otp.breaker import BreakerState
 from otp.call import known_of_call
 from otp.events import (
+    Audited,
     CodeVerified,
     DeliverySettled,
     EndpointChanged,
@@ -298,5 +299,7 @@ def log_event(event: OtpEvent) -> None:
     elif isinstance(event, SubscriberRelinked):  # without the account's name, which may be an address
         sub = event.subscriber
         log.warning(name, project=sub.project_id, subscriber=sub.id, previous=event.previous_id)
+    elif isinstance(event, Audited):
+        log.info("audit", what=event.what, subject=event.subject, by=event.by, detail=event.detail)
     else:
         log.debug(name)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
+from otp.audit import Action, who_acts
 from otp.errors import (
     EventNotFound,
     InvalidField,
@@ -208,9 +209,12 @@ class Endpoints:
 
     async def redeliver_any(self, event_id: str) -> int:
         """Tell an event once more, whosever it is; to how many. Raises `EventNotFound`, `WebhookDisabled`."""
+        by = who_acts()
 
         async def work(tx: Tx) -> int:
-            return await _again(tx, await tx.every_endpoint(), event_id, None)
+            many = await _again(tx, await tx.every_endpoint(), event_id, None)
+            await tx.record_audit(by, Action.EVENTS_REDELIVER, event_id, f"webhooks: {many}")
+            return many
 
         return await self._store.write(work)
 

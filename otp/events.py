@@ -191,6 +191,16 @@ class EndpointChanged:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """An operator, or the configuration, changed something."""
+
+    what: str
+    subject: str | None
+    by: str
+    detail: str
+
+
 Event = (
     RequestCreated
     | RequestFinished
@@ -210,6 +220,7 @@ Event = (
     | SubscriberUnlocked
     | NoticesDue
     | EndpointChanged
+    | Audited
 )
 
 

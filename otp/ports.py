@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from otp.audit import Action, AuditLine
 from otp.events import Event
 from otp.model import (
     Caller,
@@ -597,6 +598,16 @@ class Tx(Protocol):
 
     async def tell_again(self, event_id: str, endpoint_ids: Sequence[str], give_up_at: int) -> None:
         """Have an event told once more, from now on."""
+        ...
+
+    # ----------------------------------------------------------- what operators do
+
+    async def record_audit(self, by: str, what: Action, subject: str | None, detail: str = "") -> None:
+        """Note what an operator changes, here and now: `by` is what `otp.audit.who_acts` told before the transaction."""
+        ...
+
+    async def audit(self, since: int, limit: int) -> list[AuditLine]:
+        """The last lines of the trail from `since` on, oldest first."""
         ...
 
     # ----------------------------------------------------------- housekeeping

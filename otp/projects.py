@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from otp import pages, words
+from otp.audit import Action, who_acts
 from otp.codes import key_hash
 from otp.errors import InvalidField
 from otp.events import ERASE_PROJECT
@@ -114,9 +115,10 @@ class Projects:
         project = replace(
             self._checked(self._randomness.uuid(), name, description), site_url=checked_url(site_url)
         )
-        api_key = self._new_key(self._mode)
+        api_key, by = self._new_key(self._mode), who_acts()
 
         async def work(tx: Tx) -> None:
+            await tx.record_audit(by, Action.PROJECT_CREATE, project.id, name)
             await tx.save_project(project)
             await tx.add_key(project.id, self._mode, key_hash(api_key))
 
@@ -126,7 +128,7 @@ class Projects:
     async def configure(self, name: str, description: str, api_key: str) -> Project:
         """The project that the settings describe, under its fixed identity. Raises `InvalidField`."""
         wanted = self._checked(CONFIGURED_PROJECT, name, description)
-        hashed = key_hash(api_key)
+        hashed, by = key_hash(api_key), who_acts()
         await self._erase(CONFIGURED_PROJECT)  # of an earlier life, when that was cut short
 
         async def work(tx: Tx) -> Project:
@@ -135,6 +137,12 @@ class Projects:
             if holder is not None and holder.project.id != CONFIGURED_PROJECT:
                 raise InvalidField("api_key", "is the key of another project already")
             project = replace(known, name=wanted.name, description=wanted.description) if known else wanted
+            if known is None:
+                await tx.record_audit(by, Action.PROJECT_CREATE, project.id, name)
+            elif project != known:
+                await tx.record_audit(by, Action.PROJECT_UPDATE, project.id, _changed(known, project))
+            if known is not None and holder is None:
+                await tx.record_audit(by, Action.PROJECT_ROTATE_KEY, project.id, _rotation(self._mode, 0))
             await tx.save_project(project)
             await tx.add_key(project.id, self._mode, hashed)
             await tx.end_keys(project.id, self._mode, tx.now, but=hashed)
@@ -148,6 +156,7 @@ class Projects:
 
     async def update(self, project_id: str, change: Change) -> Project:
         """Other words for a project; what is None stays. Raises `ProjectNotFound`, `InvalidField`."""
+        by = who_acts()
 
         async def work(tx: Tx) -> Project:
             known = await _known(tx, project_id)
@@ -162,6 +171,7 @@ class Projects:
                 texts=known.texts if change.texts is None else words.checked(change.texts),
                 page=change.page.of(known.page),
             )
+            await tx.record_audit(by, Action.PROJECT_UPDATE, project_id, _changed(known, changed))
             await tx.save_project(changed)
             if changed.page.logo is None:
                 await tx.delete_logo(project_id)
@@ -175,10 +185,12 @@ class Projects:
         """A new key of a mode; its old ones end after so many hours, or at once with 0. Raises `ProjectNotFound`."""
         mode = mode or self._mode
         api_key = self._new_key(mode)
-        hashed = key_hash(api_key)
+        hashed, by = key_hash(api_key), who_acts()
+        detail = _rotation(mode, keep_old_hours)
 
         async def work(tx: Tx) -> Project:
             known = await _known(tx, project_id)
+            await tx.record_audit(by, Action.PROJECT_ROTATE_KEY, project_id, detail)
             await tx.add_key(project_id, mode, hashed)
             await tx.end_keys(project_id, mode, tx.now + keep_old_hours * HOUR_MS, but=hashed)
             return known
@@ -187,9 +199,11 @@ class Projects:
 
     async def set_enabled(self, project_id: str, enabled: bool) -> Project:
         """Switch a project on or off; its live codes die when it goes off. Raises `ProjectNotFound`."""
+        by, action = who_acts(), Action.PROJECT_ENABLE if enabled else Action.PROJECT_DISABLE
 
         async def work(tx: Tx) -> Project:
             changed = replace(await _known(tx, project_id), enabled=enabled)
+            await tx.record_audit(by, action, project_id, changed.name)
             await tx.save_project(changed)
             if not enabled:
                 await tx.kill_project_codes(project_id, Ending.WITHDRAWN)
@@ -202,13 +216,16 @@ class Projects:
 
         In batches, so that nobody waits behind it. Should we die on the way, a job goes on.
         """
+        by = who_acts()
 
-        async def work(tx: Tx) -> bool:
+        async def work(tx: Tx) -> None:
+            known = await _known(tx, project_id)
+            await tx.record_audit(by, Action.PROJECT_DELETE, project_id, known.name)
             await tx.ensure_job(ERASE_PROJECT, project_id, tx.now + MINUTE_MS)
-            return await tx.delete_project(project_id)
+            if not await tx.delete_project(project_id):
+                raise ProjectNotFound  # somebody else was faster: nothing of this is kept
 
-        if not await self._store.write(work):
-            raise ProjectNotFound
+        await self._store.write(work)
         await self._erase(project_id)
 
     async def _erase(self, project_id: str) -> None:
@@ -232,3 +249,19 @@ async def _known(tx: Tx, project_id: str) -> Project:
     if project is None:
         raise ProjectNotFound
     return project
+
+
+def _changed(before: Project, after: Project) -> str:
+    """What is otherwise, by the names of the fields: what was said in them is looked up in the project."""
+    of_page = [name for name in _PAGE if getattr(before.page, name) != getattr(after.page, name)]
+    names = [name for name in _WORDS if getattr(before, name) != getattr(after, name)] + of_page
+    return ", ".join(names) or "nothing that was not so before"
+
+
+def _rotation(mode: Mode, keep_old_hours: int) -> str:
+    ends = f"in {keep_old_hours} hours" if keep_old_hours else "at once"
+    return f"a new {mode} key; older ones end {ends}"
+
+
+_WORDS: Final = ("name", "description", "site_url", "texts")
+_PAGE: Final = tuple(one.name for one in fields(SitePage))

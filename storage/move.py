@@ -45,6 +45,7 @@ TABLES: Final = (
     "jobs",
     "pairing_misses",
     "idempotency",
+    "audit",
 )
 """All that is carried over, each after what it refers to."""
 BATCH: Final = 2_000

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from otp.audit import AUDIT_KEPT_MS
 from otp.events import Event, MessageOver, jobs_of
 from otp.lifecycle import DELIVERY_STEPS, REQUEST_STEPS
 from otp.model import (
@@ -47,6 +48,7 @@ from otp.policy import (
 )
 from storage import outbox, rows
 from storage.accounts import AccountsTx
+from storage.audit import AuditTx
 from storage.outbox import OutboxTx
 from storage.rows import CODE, DELIVERY, JOB, PROJECT, REQUEST, SUBSCRIBER, Row
 
@@ -58,7 +60,7 @@ CALLER = (
 )
 
 
-class SqlTx(AccountsTx, OutboxTx, ABC):
+class SqlTx(AccountsTx, AuditTx, OutboxTx, ABC):
     """One transaction; see `otp.ports.Tx` for what each method promises."""
 
     LOCKED: ClassVar[str]
@@ -877,5 +879,6 @@ _OVER = (
     (_rows_over("deliveries", "id", "settled_at"), UPDATE_KEYS_KEPT_MS),
     (_rows_over("api_keys", "hash", "ends_at"), 0),
     (_rows_over("pairing_misses", "id", "missed_at"), HOUR_MS),
+    (_rows_over("audit", "id", "at"), AUDIT_KEPT_MS),
 )
 """What is removed, how long after which time. Deliveries outlive every send window (at most 24 hours)."""

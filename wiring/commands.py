@@ -8,16 +8,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from api.admin import NobodyListens, Perform, Refused, ask, perform, perform_project
 from api.event_commands import perform_events
 from config.clock import SystemClock, SystemRandomness
 from config.process import EXIT_BUSY, StartError
 from config.settings import Settings, is_postgres
+from otp.audit import Action, who_acts
 from otp.endpoints import Endpoints
 from otp.model import Mode
-from otp.ports import Clock, Store
+from otp.ports import Clock, Store, Tx
 from otp.projects import Projects
 from storage import named, open_store, sqlite_path
 from storage.backup import back_up
@@ -27,6 +28,9 @@ from wiring.parts import make_clock, make_endpoints, make_reach, make_registrati
 
 if TYPE_CHECKING:
     from bot.registration import Registration
+
+
+_AT_MESSENGERS: Final = {"register": Action.WEBHOOKS_REGISTER, "remove": Action.WEBHOOKS_REMOVE}
 
 
 async def command(settings: Settings, wanted: Mapping[str, Any]) -> Any:
@@ -66,10 +70,23 @@ def operator_commands(
         return {"file": str(file), "bytes": await back_up(database, file, clock), "checked": True}
 
     async def codes(_wanted: Mapping[str, Any]) -> Any:
-        return {"revoked": await store.chore(lambda tx: tx.revoke_codes())}
+        by = who_acts()
+
+        async def work(tx: Tx) -> int:
+            revoked = await tx.revoke_codes()
+            await tx.record_audit(by, Action.CODES_REVOKE_ALL, None, f"codes: {revoked}")
+            return revoked
+
+        return {"revoked": await store.chore(work)}
 
     async def webhooks(wanted: Mapping[str, Any]) -> Any:
-        return await registration.perform(wanted["verb"], take_over=bool(wanted.get("take_over")))
+        take_over = bool(wanted.get("take_over"))
+        if wanted["verb"] in _AT_MESSENGERS:
+            # Before it is done: what stands at the messengers is in no transaction of ours.
+            by, action = who_acts(), _AT_MESSENGERS[wanted["verb"]]
+            detail = ", ".join(registration.channels) + (", taking over" if take_over else "")
+            await store.write(lambda tx: tx.record_audit(by, action, None, detail))
+        return await registration.perform(wanted["verb"], take_over=take_over)
 
     return {
         "project": partial(perform_project, projects),

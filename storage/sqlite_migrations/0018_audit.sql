@@ -1,0 +1,11 @@
+-- oldest-program: 1
+-- Each change that an operator, or the configuration at a start, made: written in the transaction of the change itself. No secrets, no people.
+CREATE TABLE audit (
+    id      TEXT PRIMARY KEY,
+    at      INTEGER NOT NULL,
+    who     TEXT NOT NULL,
+    what    TEXT NOT NULL,
+    subject TEXT,
+    detail  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX audit_at ON audit (at);
