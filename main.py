@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from config.arguments import as_command, confirmed, parser, show, target
+from config.arguments import as_command, confirmed, parser, target
+from config.printing import show
 from config.process import EXIT_CONFIG, EXIT_STORE, StartError, raise_file_limit
 from config.settings import Settings, SettingsError, load
 

@@ -1,26 +1,18 @@
-"""What an operator can type, and how answers are printed. Standard library only: `--help` must be instant."""
+"""What an operator can type. Imported by `main` alone; standard library only: `--help` must be instant."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import re
 import sys
-import tomllib
-from base64 import b64encode
 from collections.abc import Mapping
 from getpass import getpass
-from io import BytesIO
 from pathlib import Path
 from pwd import getpwuid
-from typing import Any, Final
+from typing import Any
 
 from config import VERSION
-
-LONGEST_KEEP_HOURS: Final = 24 * 30
-LARGEST_FILE: Final = 256 * 1024
-"""Of a picture so much is read, to say that it is too large."""
+from config.typed import hours, picture_file, toml_file
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,7 +64,7 @@ def _project(top: argparse.ArgumentParser) -> None:
     update.add_argument(
         "--texts",
         metavar="FILE.toml",
-        type=_toml,
+        type=toml_file,
         help="own words: tables by language with the keys consent and code",
     )
     _page(update)
@@ -80,7 +72,7 @@ def _project(top: argparse.ArgumentParser) -> None:
         "rotate-key", help="make a new API key; the old one dies at once, or later with --keep-old"
     )
     rotate.add_argument(
-        "--keep-old", metavar="24h", type=_hours, default=0, help="hours the old key goes on working"
+        "--keep-old", metavar="24h", type=hours, default=0, help="hours the old key goes on working"
     )
     rotate.add_argument(
         "--test",
@@ -117,7 +109,7 @@ def _page(update: argparse.ArgumentParser) -> None:
     )
     page.add_argument("--color", metavar="#RRGGBB", help="of buttons; corrected where it could not be read")
     page.add_argument(
-        "--logo", metavar="FILE.png", type=_picture, help="PNG, up to 10 KiB and 512 x 512 pixels"
+        "--logo", metavar="FILE.png", type=picture_file, help="PNG, up to 10 KiB and 512 x 512 pixels"
     )
     page.add_argument("--first", choices=("telegram", "max"), help="the messenger that is offered first")
 
@@ -132,14 +124,6 @@ def _events(top: argparse.ArgumentParser) -> None:
     redeliver.add_argument("id", help="as `events list` shows it")
     for verb in (listing, redeliver):
         verb.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _show_events(events: list[dict[str, Any]]) -> None:
-    if not events:
-        print("no events: nobody has a webhook, or nothing happened", file=sys.stderr)
-    for one in events:
-        told = f"{one['status']:9} {one.get('last_result', '-'):>12} {one['attempts']:3}"
-        print(f"{one['id']}  {one['webhook_id']}  {one['timestamp']}  {told}  {one['type']}")
 
 
 def _move(top: argparse.ArgumentParser) -> None:
@@ -162,45 +146,13 @@ def _webhooks(top: argparse.ArgumentParser) -> None:
     register.add_argument(
         "--take-over", action="store_true", help="remove what other programs registered for these bots"
     )
-    verbs.add_parser("show", help="show what is registered")
+    shown = verbs.add_parser("show", help="show what is registered")
     remove = verbs.add_parser(
         "remove", help="remove this service's webhooks (a running service registers them again)"
     )
     remove.add_argument("--take-over", action="store_true", help="remove what other programs registered too")
-
-
-def _toml(path: str) -> dict[str, Any]:
-    """A TOML file's content; an empty path stands for no texts."""
-    if not path:
-        return {}
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise argparse.ArgumentTypeError(f"can't read {path}: {error}") from error
-
-
-def _picture(path: str) -> str:
-    """A file's content in Base64; an empty path stands for no picture."""
-    try:
-        with Path(path).open("rb") if path else BytesIO() as file:
-            return b64encode(file.read(LARGEST_FILE)).decode()
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"can't read {path}: {error}") from error
-
-
-def _hours(typed: str) -> int:
-    found = re.fullmatch(r"([0-9]{1,4})h", typed, re.ASCII)
-    if found is None or int(found[1]) > LONGEST_KEEP_HOURS:
-        raise argparse.ArgumentTypeError(f"a number of hours such as 24h (at most {LONGEST_KEEP_HOURS}h)")
-    return int(found[1])
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {one}" for name, one in value.items())
-    if isinstance(value, list):
-        return ", ".join(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    for verb in (register, shown, remove):
+        verb.add_argument("--json", action="store_true", help="print JSON, as always where no terminal is")
 
 
 def as_command(given: argparse.Namespace) -> dict[str, Any]:
@@ -239,38 +191,3 @@ def target(given: argparse.Namespace) -> str:
     if given.to != "-":
         return str(given.to)
     return getpass("URL: ").strip() if sys.stdin.isatty() else sys.stdin.readline().strip()
-
-
-def _show_move(result: Mapping[str, Any], database: str) -> None:
-    if "rows" not in result:
-        print(f"{database} may be served again; codes that this ended: {result['revoked']}")
-        return
-    width = max(len(table) for table in result["rows"])
-    for table, rows in result["rows"].items():
-        print(f"{table:{width}}  {rows}")
-    print("checked: the same rows on both sides, by count and by hash")
-    if result["already_moved"]:
-        print("already moved: nothing to do")
-    print(f"Now set DATABASE_URL to {result['to']} (with its password) and start. {database} is history.")
-
-
-def show(given: argparse.Namespace, result: Any, database: str) -> None:
-    """Print an answer for people, or as JSON where that was asked for."""
-    if given.command == "webhooks":
-        print(json.dumps(result, ensure_ascii=False, indent=2))
-    elif given.json:
-        print(json.dumps(result, ensure_ascii=False))
-    elif given.command == "move":
-        _show_move(result, database)
-    elif given.command == "events" and isinstance(result, list):
-        _show_events(result)
-    elif isinstance(result, list):
-        if not result:
-            print(f"no projects yet in {database}", file=sys.stderr)
-        for project in result:
-            print(f"{project['id']}  {'enabled ' if project['enabled'] else 'disabled'}  {project['name']}")
-    else:
-        for name, value in result.items():
-            print(f"{name}: {_plain(value)}")
-        if "api_key" in result:
-            print(f"The key is shown only now; it is for the service on {database}.", file=sys.stderr)
