@@ -47,7 +47,7 @@ async def perform(groups: Mapping[str, Perform], command: Command) -> Any:
         with acting(_operator(command)):
             return await groups[group](command)
     except ProjectNotFound:
-        raise Refused("there is no project with this id") from None
+        raise Refused("there is no project with this id: `project list` shows them all") from None
     except InvalidField as error:
         raise Refused(f"{error.field}: {error.message}") from None
     except OtpError as error:
@@ -64,30 +64,37 @@ def _operator(command: Command) -> str:
 
 async def perform_project(projects: Projects, command: Command) -> Any:
     """One `project` command: `{"verb": …, "id"?: …, …}` to a JSON value."""
-    verb, project_id = command["verb"], str(command.get("id", "")).lower()
+    verb = command["verb"]
     if verb == "create":
         return _with_key(
             await projects.create(command["name"], command["description"], command.get("site_url"))
         )
     if verb == "list":
-        return [_plain(project) for project in await projects.all()]
-    if _UUID.fullmatch(project_id) is None:
-        raise Refused("the id of a project is a UUID, as `project list` shows it")
+        return [as_project(project) for project in await projects.all()]
+    project_id = checked_project_id(command)
     if verb == "update":
         change = _change(command)
         if change == Change():
             raise Refused("say what to change: see project update --help")
-        return _plain(await projects.update(project_id, change))
+        return as_project(await projects.update(project_id, change))
     if verb == "rotate-key":
         mode = Mode.TEST if command.get("test") else None
         hours = int(command.get("keep_old_hours", 0))
         return _with_key(await projects.rotate_key(project_id, hours, mode))
     if verb in ("enable", "disable"):
-        return _plain(await projects.set_enabled(project_id, verb == "enable"))
+        return as_project(await projects.set_enabled(project_id, verb == "enable"))
     if verb == "delete":
         await projects.delete(project_id)
         return {"id": project_id, "deleted": True}
     raise Refused(f"there is no command {verb}")
+
+
+def checked_project_id(command: Command) -> str:
+    """The project that a command names. Raises `Refused` for what can't be an id."""
+    project_id = str(command.get("id", "")).lower()
+    if _UUID.fullmatch(project_id) is None:
+        raise Refused("the id of a project is a UUID, as `project list` shows it")
+    return project_id
 
 
 def _change(command: Command) -> Change:
@@ -109,7 +116,8 @@ def _change(command: Command) -> Change:
     )
 
 
-def _plain(project: Project) -> dict[str, Any]:
+def as_project(project: Project) -> dict[str, Any]:
+    """A project as the command line tells it."""
     told: dict[str, Any] = {
         "id": project.id,
         "name": project.name,

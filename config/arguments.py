@@ -12,6 +12,7 @@ from pwd import getpwuid
 from typing import Any
 
 from config import VERSION
+from config.report_arguments import add_reports
 from config.typed import hours, picture_file, toml_file
 
 
@@ -46,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
             "move", help="carry the SQLite database over to PostgreSQL; stop the service first"
         )
     )
+    add_reports(commands)
     _webhooks(commands.add_parser("webhooks", help="webhook registration on the messengers"))
     return top
 
@@ -56,6 +58,7 @@ def _project(top: argparse.ArgumentParser) -> None:
     create.add_argument("--name", required=True, help="what people see, up to 200 characters")
     create.add_argument("--description", default="", help="shown below the name, up to 1000 characters")
     listing = verbs.add_parser("list", help="list the projects")
+    shown = verbs.add_parser("show", help="what is known of a project, and which keys work")
     update = verbs.add_parser("update", help="change a project's name, description, words or hosted page")
     update.add_argument("--name", help="what people see, up to 200 characters")
     update.add_argument("--description", help="shown below the name, up to 1000 characters")
@@ -83,9 +86,9 @@ def _project(top: argparse.ArgumentParser) -> None:
     enable = verbs.add_parser("enable", help="undo disable")
     delete = verbs.add_parser("delete", help="erase a project and all its data")
     delete.add_argument("--yes", action="store_true", help="do not ask")
-    for verb in (update, rotate, disable, enable, delete):
+    for verb in (shown, update, rotate, disable, enable, delete):
         verb.add_argument("id", help="as `project list` shows it")
-    for verb in (create, listing, update, rotate, disable, enable, delete):
+    for verb in (create, listing, shown, update, rotate, disable, enable, delete):
         verb.add_argument("--json", action="store_true", help="print JSON")
 
 

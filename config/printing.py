@@ -57,6 +57,46 @@ def _projects(projects: list[dict[str, Any]], database: str) -> None:
         print(f"{project['id']}  {'enabled ' if project['enabled'] else 'disabled'}  {project['name']}")
 
 
+def _project(project: Mapping[str, Any], _database: str) -> None:
+    print(project["name"])
+    shown = {
+        "id": [project["id"]],
+        "description": [project["description"]],
+        "state": [
+            "enabled" if project["enabled"] else "DISABLED: every call is refused; `project enable` undoes it"
+        ],
+        "created": [full(project["created_at"])],
+        "keys": [_key(one) for one in project.get("keys", [])] or ["NONE: `project rotate-key` makes one"],
+        "site URL": [project.get("site_url")],
+        "own words": [", ".join(project.get("texts", []))],
+        "return URLs": project.get("return_urls", []),
+        "origins": project.get("origins", []),
+        "colour": [project.get("color")],
+        "first": [project.get("first")],
+        "logo": ["yes"] if "logo" in project else [],
+        "webhooks": [_webhook(one) for one in project.get("webhooks", [])],
+    }
+    for name, values in shown.items():
+        for place, value in enumerate(value for value in values if value):
+            print(f"  {'' if place else name:13}{value}")
+    print("Times are UTC.")
+
+
+def _key(key: Mapping[str, Any]) -> str:
+    until = f", until {full(key['ends_at'])}" if "ends_at" in key else ""
+    return f"{key['mode']}, since {full(key['created_at'])}{until}"
+
+
+def _webhook(one: Mapping[str, Any]) -> str:
+    failing = f", failing since {full(one['failing_since'])}" if "failing_since" in one else ""
+    return f"{one['id']}  {one['host']} ({one['mode']}, {one['state']}{failing})"
+
+
+def full(timestamp: str) -> str:
+    """A time in UTC: `2026-11-29 03:15:00`."""
+    return timestamp[:19].replace("T", " ")
+
+
 def _events(events: list[dict[str, Any]], _database: str) -> None:
     if not events:
         print("no events: nobody has a webhook, or nothing happened", file=sys.stderr)
@@ -100,6 +140,17 @@ def _webhook_lines(told: Mapping[str, Any]) -> list[str]:
     return [f"registered: {told['registered']}{beside}"]
 
 
+def _audit(lines: list[dict[str, Any]], _database: str) -> None:
+    if not lines:
+        print("no changes in that time; --since 90d looks further back", file=sys.stderr)
+    for one in lines:
+        print(
+            "  ".join(part for part in (full(one["at"]), one["by"], one["what"], one.get("subject")) if part)
+        )
+        if "detail" in one:
+            print(f"{'':21}{one['detail']}")
+
+
 def _move(result: Mapping[str, Any], database: str) -> None:
     if "rows" not in result:
         print(f"{database} may be served again; codes that this ended: {result['revoked']}")
@@ -115,6 +166,8 @@ _PRINTED: Final[Mapping[tuple[str, str | None], Print]] = {
     ("project", "list"): _projects,
     ("events", "list"): _events,
     ("move", None): _move,
+    ("audit", None): _audit,
+    ("project", "show"): _project,
     ("webhooks", "register"): _webhooks,
     ("webhooks", "show"): _webhooks,
     ("webhooks", "remove"): _webhooks,

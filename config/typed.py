@@ -34,6 +34,17 @@ def picture_file(path: str) -> str:
         raise argparse.ArgumentTypeError(f"can't read {path}: {error}") from error
 
 
+_UNITS: Final = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def period(typed: str) -> int:
+    """`30m`, `2h` or `7d` as milliseconds."""
+    found = re.fullmatch(r"([0-9]{1,4})([mhd])", typed, re.ASCII)
+    if found is None:
+        raise argparse.ArgumentTypeError("a time such as 30m, 2h or 7d")
+    return int(found[1]) * _UNITS[found[2]]
+
+
 def hours(typed: str) -> int:
     """`24h` as a number of hours."""
     found = re.fullmatch(r"([0-9]{1,4})h", typed, re.ASCII)

@@ -35,6 +35,7 @@ from otp.model import (
     Subscriber,
     Told,
 )
+from otp.reports import ProjectFacts
 from otp.telling import Endpoint, Sealed, StoredNotice
 
 T = TypeVar("T")
@@ -608,6 +609,10 @@ class Tx(Protocol):
 
     async def audit(self, since: int, limit: int) -> list[AuditLine]:
         """The last lines of the trail from `since` on, oldest first."""
+        ...
+
+    async def project_facts(self, project_id: str) -> ProjectFacts | None:
+        """What an operator may know of a project."""
         ...
 
     # ----------------------------------------------------------- housekeeping

@@ -50,6 +50,7 @@ from storage import outbox, rows
 from storage.accounts import AccountsTx
 from storage.audit import AuditTx
 from storage.outbox import OutboxTx
+from storage.reports import ReportsTx
 from storage.rows import CODE, DELIVERY, JOB, PROJECT, REQUEST, SUBSCRIBER, Row
 
 _JOBS_AT_ONCE = 200
@@ -60,7 +61,7 @@ CALLER = (
 )
 
 
-class SqlTx(AccountsTx, AuditTx, OutboxTx, ABC):
+class SqlTx(AccountsTx, AuditTx, OutboxTx, ReportsTx, ABC):
     """One transaction; see `otp.ports.Tx` for what each method promises."""
 
     LOCKED: ClassVar[str]

@@ -39,7 +39,16 @@ CHANGES: Mapping[str, Action] = {
     "project delete": Action.PROJECT_DELETE,
 }
 """What an operator can type that changes something, in an order in which all can be done."""
-CHANGES_NOTHING = {"serve", "sandbox", "backup", "project list", "events list", "webhooks show"}
+CHANGES_NOTHING = {
+    "serve",
+    "sandbox",
+    "backup",
+    "audit",
+    "project list",
+    "project show",
+    "events list",
+    "webhooks show",
+}
 OTHERWISE = {"move"}
 """What it says of itself is in the file: see `storage.move`."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from api.admin import NobodyListens, Perform, Refused, ask, perform, perform_project
 from api.event_commands import perform_events
+from api.reports import perform_audit, show_project
 from config.clock import SystemClock, SystemRandomness
 from config.process import EXIT_BUSY, StartError
 from config.settings import Settings, is_postgres
@@ -88,8 +89,14 @@ def operator_commands(
             await store.write(lambda tx: tx.record_audit(by, action, None, detail))
         return await registration.perform(wanted["verb"], take_over=take_over)
 
+    async def project(wanted: Mapping[str, Any]) -> Any:
+        if wanted["verb"] == "show":
+            return await show_project(store, wanted)
+        return await perform_project(projects, wanted)
+
     return {
-        "project": partial(perform_project, projects),
+        "project": project,
+        "audit": partial(perform_audit, store),
         "webhooks": webhooks,
         "events": partial(perform_events, endpoints),
         "backup": backup,
