@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from api.admin import Command, Refused, as_project, checked_project_id
 from otp.audit import AuditLine
+from otp.counting import DAY_MS, STATS_KEPT_MS, TOOK, WHATS, share_within
 from otp.model import Mode, Project
 from otp.notices import rfc3339
 from otp.policy import HOUR_MS
 from otp.ports import Store, Tx
-from otp.reports import LivingKey, ProjectFacts
+from otp.projects import ProjectNotFound
+from otp.reports import Counted, LivingKey, ProjectFacts
 from otp.telling import Endpoint
 
 MOST_LINES: Final = 10_000
 """Of the trail."""
+MOST_DAYS: Final = STATS_KEPT_MS // DAY_MS
 
 
 async def perform_audit(store: Store, command: Command) -> Any:
@@ -34,6 +38,33 @@ def _line(one: AuditLine) -> dict[str, Any]:
         "detail": one.detail,
     }
     return {name: value for name, value in told.items() if value}
+
+
+async def perform_stats(store: Store, command: Command) -> Any:
+    """`stats`: how much happened, by day, mode and channel, oldest day first. Raises `Refused`."""
+    days = int(command.get("days", 7))
+    project_id = checked_project_id({"id": command["project"]}) if "project" in command else None
+    if not 1 <= days <= MOST_DAYS:
+        raise Refused(f"--days must be a number from 1 to {MOST_DAYS}: older counts are not kept")
+
+    async def work(tx: Tx) -> dict[Counted, int]:
+        if project_id is not None and await tx.project(project_id) is None:
+            raise ProjectNotFound
+        return await tx.counts(tx.now // DAY_MS * DAY_MS - (days - 1) * DAY_MS, project_id)
+
+    found: dict[tuple[int, str, str], dict[str, int]] = {}
+    for one, many in (await store.read(work)).items():
+        found.setdefault((one.day, one.mode, one.channel), {})[one.what] = many
+    return [_day(*key, found[key]) for key in sorted(found)]
+
+
+def _day(day: int, mode: str, channel: str, counts: Mapping[str, int]) -> dict[str, Any]:
+    told: dict[str, Any] = {"day": rfc3339(day)[:10], "mode": mode, "channel": channel}
+    told |= {what: counts.get(what, 0) for what in WHATS}
+    took = {int(what.removeprefix(TOOK)): many for what, many in counts.items() if what.startswith(TOOK)}
+    if took:
+        told["tap_to_delivery_ms"] = {"half": share_within(took, 0.5), "nine_in_ten": share_within(took, 0.9)}
+    return told
 
 
 async def show_project(store: Store, command: Command) -> Any:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
+
+from config.report_printing import print_stats
+from config.tables import full, short, table
 
 Print = Callable[[Any, str], None]
 """Prints an answer; the database's name is told for those that need it."""
@@ -19,20 +22,6 @@ def show(given: argparse.Namespace, result: Any, database: str) -> None:
         return
     printed: Print = _PRINTED.get((given.command, getattr(given, "verb", None)), _fields)
     printed(result, database)
-
-
-def table(
-    rows: Sequence[Sequence[Any]], heads: Sequence[str] = (), right: frozenset[int] = frozenset()
-) -> None:
-    """Columns as wide as what stands in them, under their heads; those in `right` end together."""
-    cells = [[str(cell) for cell in row] for row in ([heads] if heads else []) + [*rows]]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        padded = [
-            cell.rjust(width) if place in right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(padded).rstrip())
 
 
 def _fields(result: Mapping[str, Any], database: str) -> None:
@@ -92,11 +81,6 @@ def _webhook(one: Mapping[str, Any]) -> str:
     return f"{one['id']}  {one['host']} ({one['mode']}, {one['state']}{failing})"
 
 
-def full(timestamp: str) -> str:
-    """A time in UTC: `2026-11-29 03:15:00`."""
-    return timestamp[:19].replace("T", " ")
-
-
 def _events(events: list[dict[str, Any]], _database: str) -> None:
     if not events:
         print("no events: nobody has a webhook, or nothing happened", file=sys.stderr)
@@ -110,11 +94,6 @@ def _fate(event: Mapping[str, Any]) -> str:
     """`delivered 200`, `failed 11x timeout`."""
     tries = f"{event['attempts']}x" if event["attempts"] > 1 else ""
     return " ".join(part for part in (event["status"], tries, event.get("last_result")) if part)
-
-
-def short(timestamp: str) -> str:
-    """A time of the last days, in UTC: `11-29 03:15:00`."""
-    return timestamp[5:19].replace("T", " ")
 
 
 def _webhooks(channels: Mapping[str, Mapping[str, Any]], _database: str) -> None:
@@ -167,6 +146,7 @@ _PRINTED: Final[Mapping[tuple[str, str | None], Print]] = {
     ("events", "list"): _events,
     ("move", None): _move,
     ("audit", None): _audit,
+    ("stats", None): print_stats,
     ("project", "show"): _project,
     ("webhooks", "register"): _webhooks,
     ("webhooks", "show"): _webhooks,

@@ -14,5 +14,8 @@ def add_reports(commands: argparse._SubParsersAction[Any]) -> None:
     audit.add_argument(
         "--since", metavar="7d", type=period, help="how far back: 30m, 2h, 7d (7d when not said)"
     )
-    for command in (audit,):
+    stats = commands.add_parser("stats", help="how much happened, by day and channel")
+    stats.add_argument("--days", type=int, default=7, help="how many, today included (7 when not said)")
+    stats.add_argument("--project", metavar="ID", help="of one project alone")
+    for command in (audit, stats):
         command.add_argument("--json", action="store_true", help="print JSON")

@@ -38,6 +38,15 @@ class RequestCreated:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestOpened:
+    """Somebody followed a request's link, or typed its id, for the first time."""
+
+    request: Request
+    channel: Channel
+    """In which messenger, whether or not it is the request's."""
+
+
+@dataclass(frozen=True, slots=True)
 class RequestFinished:
     """A request came to its end."""
 
@@ -203,6 +212,7 @@ class Audited:
 
 Event = (
     RequestCreated
+    | RequestOpened
     | RequestFinished
     | RequestTouched
     | ChangesMissed

@@ -35,7 +35,7 @@ from otp.model import (
     Subscriber,
     Told,
 )
-from otp.reports import ProjectFacts
+from otp.reports import Counted, ProjectFacts
 from otp.telling import Endpoint, Sealed, StoredNotice
 
 T = TypeVar("T")
@@ -613,6 +613,16 @@ class Tx(Protocol):
 
     async def project_facts(self, project_id: str) -> ProjectFacts | None:
         """What an operator may know of a project."""
+        ...
+
+    # ----------------------------------------------------------- how much happens
+
+    async def add_counts(self, counts: Mapping[Counted, int]) -> None:
+        """Add to what was counted before, of projects that are still there."""
+        ...
+
+    async def counts(self, since: int, project_id: str | None) -> dict[Counted, int]:
+        """What was counted on the days from `since` on, of one project or (with no id) of all together."""
         ...
 
     # ----------------------------------------------------------- housekeeping

@@ -24,3 +24,16 @@ class ProjectFacts:
     created_at: int
     keys: tuple[LivingKey, ...]
     """Oldest first."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Counted:
+    """What is counted."""
+
+    day: int
+    """Its first moment, UTC."""
+    project_id: str
+    mode: str
+    channel: str
+    what: str
+    """`requests`, `opened`, `sent`, `failed`, `unknown`, `verified`, `wrong`, or one of the `took:`s."""

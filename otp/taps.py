@@ -23,7 +23,7 @@ from otp.delivery import (
     note_message,
     settle_orphan,
 )
-from otp.events import SubscriberJoined, SubscriberUnlocked
+from otp.events import RequestOpened, SubscriberJoined, SubscriberUnlocked
 from otp.lifecycle import REQUEST_ID, is_forgotten, status_at, under_way
 from otp.model import (
     Cause,
@@ -294,6 +294,7 @@ class Taps:
             return Dead(Unusable.TEST)
         if not request.opened:
             await tx.note_opened(request.id)
+            tx.emit(RequestOpened(request, update.person.channel))
         if request.channel not in (None, update.person.channel):
             return Dead(Unusable.FOREIGN)
         if not project.enabled:

@@ -46,6 +46,7 @@ TABLES: Final = (
     "pairing_misses",
     "idempotency",
     "audit",
+    "daily_stats",
 )
 """All that is carried over, each after what it refers to."""
 BATCH: Final = 2_000

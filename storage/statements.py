@@ -46,12 +46,13 @@ from otp.policy import (
     UNOPENED_KEPT_MS,
     UPDATE_KEYS_KEPT_MS,
 )
-from storage import outbox, rows
+from storage import outbox, rows, stats
 from storage.accounts import AccountsTx
 from storage.audit import AuditTx
 from storage.outbox import OutboxTx
 from storage.reports import ReportsTx
 from storage.rows import CODE, DELIVERY, JOB, PROJECT, REQUEST, SUBSCRIBER, Row
+from storage.stats import StatsTx
 
 _JOBS_AT_ONCE = 200
 UNDER_WAY = "state IN ('claimed', 'attempting')"
@@ -61,7 +62,7 @@ CALLER = (
 )
 
 
-class SqlTx(AccountsTx, AuditTx, OutboxTx, ReportsTx, ABC):
+class SqlTx(AccountsTx, AuditTx, OutboxTx, ReportsTx, StatsTx, ABC):
     """One transaction; see `otp.ports.Tx` for what each method promises."""
 
     LOCKED: ClassVar[str]
@@ -847,6 +848,7 @@ def _some(table: str, order: str = "id") -> str:
 
 _OF_PROJECT = (
     *outbox.OF_PROJECT,
+    *stats.OF_PROJECT,
     f"DELETE FROM messages WHERE request_id IN {_some('requests', '{order}')}",
     f"DELETE FROM requests WHERE id IN {_some('requests', '{order}')}",
     f"DELETE FROM messages WHERE subscriber_id IN {_some('subscribers')}",
@@ -871,6 +873,7 @@ def _rows_over(table: str, key: str, time: str) -> str:
 
 _OVER = (
     *outbox.OVER,
+    *stats.OVER,
     (_rows_over("codes", "id", "expires_at"), 0),
     (_rows_over("updates", "key", "seen_at"), UPDATE_KEYS_KEPT_MS),
     (_rows_over("requests", "id", "finished_at"), REQUEST_KEPT_MS),

@@ -28,6 +28,7 @@ from config import VERSION
 from config.logs import log_event
 from config.process import most_waiters
 from config.settings import Settings
+from otp.counting import Counting
 from otp.courier import Courier
 from otp.delivery import Rules
 from otp.events import CLOSE_MESSAGE, ERASE_PROJECT, TELL_LOCKED, DeliverySettled, Event
@@ -113,6 +114,7 @@ def build_app(
     handlers = _handlers(store, clock, core.rules, dialog, replies, registration, skins)
     jobs = JobRunner(store, clock, randomness.text(12), handlers, failed)
 
+    counting = Counting(store, clock, failed)
     waiters = Waiters(core.service, store, clock, failed)
 
     def offer(event: Event) -> None:
@@ -125,6 +127,7 @@ def build_app(
         jobs.on_event,
         telling.sender.on_event,
         offer,
+        counting.on_event,
         log_event,
     ):
         store.listen(listener)
@@ -153,6 +156,7 @@ def build_app(
         skins,
         fetchers,
         telling,
+        counting,
     )
 
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from api.admin import NobodyListens, Perform, Refused, ask, perform, perform_project
 from api.event_commands import perform_events
-from api.reports import perform_audit, show_project
+from api.reports import perform_audit, perform_stats, show_project
 from config.clock import SystemClock, SystemRandomness
 from config.process import EXIT_BUSY, StartError
 from config.settings import Settings, is_postgres
 from otp.audit import Action, who_acts
+from otp.counting import Counting
 from otp.endpoints import Endpoints
 from otp.model import Mode
 from otp.ports import Clock, Store, Tx
@@ -61,8 +62,9 @@ def operator_commands(
     store: Store,
     clock: Clock,
     database: str | None,
+    counting: Counting | None = None,
 ) -> dict[str, Perform]:
-    """What an operator can have done, by the command's group."""
+    """What an operator can have done, by the command's group. `counting`: where the service itself carries it out."""
 
     async def backup(wanted: Mapping[str, Any]) -> Any:
         if database is None:
@@ -89,19 +91,31 @@ def operator_commands(
             await store.write(lambda tx: tx.record_audit(by, action, None, detail))
         return await registration.perform(wanted["verb"], take_over=take_over)
 
-    async def project(wanted: Mapping[str, Any]) -> Any:
-        if wanted["verb"] == "show":
-            return await show_project(store, wanted)
-        return await perform_project(projects, wanted)
-
     return {
-        "project": project,
-        "audit": partial(perform_audit, store),
+        **_reports(store, counting),
+        "project": partial(_project, store, projects),
         "webhooks": webhooks,
         "events": partial(perform_events, endpoints),
         "backup": backup,
         "codes": codes,
     }
+
+
+async def _project(store: Store, projects: Projects, wanted: Mapping[str, Any]) -> Any:
+    return await (
+        show_project(store, wanted) if wanted["verb"] == "show" else perform_project(projects, wanted)
+    )
+
+
+def _reports(store: Store, counting: Counting | None) -> dict[str, Perform]:
+    """What only looks."""
+
+    async def stats(wanted: Mapping[str, Any]) -> Any:
+        if counting is not None:
+            await counting.flush()  # what is told shall be up to date
+        return await perform_stats(store, wanted)
+
+    return {"audit": partial(perform_audit, store), "stats": stats}
 
 
 async def _command_here(settings: Settings, wanted: Mapping[str, Any]) -> Any:

@@ -19,6 +19,7 @@ from bot.messenger import Skin
 from bot.registration import Registration
 from bot.replies import Replies
 from config.connections import Refusal
+from otp.counting import Counting
 from otp.courier import Courier
 from otp.endpoints import Endpoints
 from otp.errors import StorageUnavailable
@@ -88,6 +89,7 @@ class Service:
     skins: Mapping[Channel, Skin]
     fetchers: Sequence[Fetcher]
     telling: Telling
+    counting: Counting
     admin: AdminServer | None = None
     alone: bool = True
     """Whether nobody else works on the store: what was claimed before can be in no other hands."""
@@ -101,6 +103,7 @@ class Service:
         now = self.clock.now()
         await self.jobs.start({"sweep": now, **{f"check:{channel}": now for channel in self.skins}})
         self.tasks.start(self.courier.look_round())
+        self.tasks.start(self.counting.run())
         if not self.alone:
             self.tasks.start(self.registration.follow(self.clock))
         for fetcher in self.fetchers:
@@ -126,6 +129,7 @@ class Service:
         await self.courier.close(DRAIN_SECONDS)
         await self.telling.end()
         await self.replies.close(2)
+        await self.counting.flush()
         for skin in self.skins.values():
             await skin.close()
         await self.store.close()

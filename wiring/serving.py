@@ -71,6 +71,7 @@ async def serve(settings: Settings) -> None:
                 store,
                 clock,
                 database,
+                service.counting,
             )
             service.admin = AdminServer(socket_path(database), groups)
         try:
