@@ -91,10 +91,15 @@ async def perform_project(projects: Projects, command: Command) -> Any:
 
 def checked_project_id(command: Command) -> str:
     """The project that a command names. Raises `Refused` for what can't be an id."""
-    project_id = str(command.get("id", "")).lower()
-    if _UUID.fullmatch(project_id) is None:
-        raise Refused("the id of a project is a UUID, as `project list` shows it")
-    return project_id
+    return checked_uuid(command.get("id", ""), "project", "as `project list` shows it")
+
+
+def checked_uuid(said: Any, of: str, where: str) -> str:
+    """An id as it is written here. Raises `Refused` for what can't be one."""
+    found = str(said).lower()
+    if _UUID.fullmatch(found) is None:
+        raise Refused(f"the id of a {of} is a UUID, {where}")
+    return found
 
 
 def _change(command: Command) -> Change:
@@ -166,7 +171,9 @@ class AdminServer:
 
     async def _command(self, request: web.Request) -> web.StreamResponse:
         command = await request.json()
-        named = {"command": command.get("group"), "verb": command.get("verb"), "project": command.get("id")}
+        # The id of a request is half of its link: it stands in no line of the log.
+        about = command.get("id") if command.get("group") == "project" else None
+        named = {"command": command.get("group"), "verb": command.get("verb"), "project": about}
         try:
             result = await perform(self._groups, command)
         except Refused as error:

@@ -349,7 +349,7 @@ class Stock:
                 await self._subscriber(tx, person)
             else:
                 shown = SentMessage(self._randomness.text(16), person, MessageKind.QUESTION, request.id)
-                await tx.note_opened(request.id)
+                await tx.note_opened(request.id, person.channel)
                 await tx.add_message(shown, str(number))
             self.taps.setdefault(kind, []).append(make(number, request.id, number))
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from config.report_printing import print_stats
+from config.report_printing import print_request, print_requests, print_stats
 from config.tables import full, short, table
 
 Print = Callable[[Any, str], None]
@@ -147,6 +147,8 @@ _PRINTED: Final[Mapping[tuple[str, str | None], Print]] = {
     ("move", None): _move,
     ("audit", None): _audit,
     ("stats", None): print_stats,
+    ("requests", "show"): print_request,
+    ("requests", "list"): print_requests,
     ("project", "show"): _project,
     ("webhooks", "register"): _webhooks,
     ("webhooks", "show"): _webhooks,

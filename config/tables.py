@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 
@@ -28,3 +29,20 @@ def full(timestamp: str) -> str:
 def short(timestamp: str) -> str:
     """A time of the last days, in UTC: `11-29 03:15:00`."""
     return timestamp[5:19].replace("T", " ")
+
+
+def clock(timestamp: str) -> str:
+    """The time of a day in UTC: `03:15:00`."""
+    return timestamp[11:19]
+
+
+def lasted(before: str, after: str) -> str:
+    """How long it was between two times; empty for less than a tenth of a second."""
+    tenths = round((datetime.fromisoformat(after) - datetime.fromisoformat(before)).total_seconds() * 10)
+    seconds = tenths // 10
+    if seconds < 10:  # noqa: PLR2004  # what is short is told more exactly
+        return f"{tenths / 10:.1f} s" if tenths else ""
+    minutes, rest = divmod(seconds, 60)
+    if not minutes:
+        return f"{seconds} s"
+    return f"{minutes} m {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} m"  # noqa: PLR2004

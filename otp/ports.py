@@ -10,6 +10,7 @@ from otp.audit import Action, AuditLine
 from otp.events import Event
 from otp.model import (
     Caller,
+    Channel,
     Code,
     CodeMessage,
     CodeSeed,
@@ -35,7 +36,7 @@ from otp.model import (
     Subscriber,
     Told,
 )
-from otp.reports import Counted, ProjectFacts
+from otp.reports import Counted, ProjectFacts, Sending, Trace
 from otp.telling import Endpoint, Sealed, StoredNotice
 
 T = TypeVar("T")
@@ -411,8 +412,8 @@ class Tx(Protocol):
         """Guarded: end a pending request."""
         ...
 
-    async def note_opened(self, request_id: str) -> None:
-        """Note that somebody opened the request, if there is one."""
+    async def note_opened(self, request_id: str, channel: Channel) -> None:
+        """Note that somebody opened the request in a messenger, if there is one and nobody did before."""
         ...
 
     async def report(self, request_id: str) -> None:
@@ -609,6 +610,24 @@ class Tx(Protocol):
 
     async def audit(self, since: int, limit: int) -> list[AuditLine]:
         """The last lines of the trail from `since` on, oldest first."""
+        ...
+
+    async def trace(self, request_id: str) -> Trace:
+        """What is known of a request's way."""
+        ...
+
+    async def sendings(self, subscriber_id: str, since: int, limit: int) -> list[Sending]:
+        """A subscriber's last deliveries that were claimed from `since` on, oldest first."""
+        ...
+
+    async def left_at(self, subscriber_id: str) -> int | None:
+        """When a subscriber left who has not come back."""
+        ...
+
+    async def recent_requests(
+        self, project_id: str | None, since: int, status: RequestStatus | None, limit: int
+    ) -> list[Request]:
+        """The last requests that were made from `since` on, newest first. That one ran out may not be written down yet."""
         ...
 
     async def project_facts(self, project_id: str) -> ProjectFacts | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from otp.model import Mode
+from otp.model import Channel, Delivery, Ending, MessageKind, Mode, Person
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +37,33 @@ class Counted:
     channel: str
     what: str
     """`requests`, `opened`, `sent`, `failed`, `unknown`, `verified`, `wrong`, or one of the `took:`s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A message of the bot about a request."""
+
+    kind: MessageKind
+    person: Person
+    at: int
+    taken: bool
+    """Whether the messenger took it, as far as we know."""
+    ended: Ending | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What is kept of a request beside what it is."""
+
+    opened_at: int | None
+    opened_in: Channel | None
+    shown: tuple[Shown, ...]
+    """Oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A delivery and when its outcome was written down."""
+
+    delivery: Delivery
+    settled_at: int | None

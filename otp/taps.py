@@ -293,7 +293,7 @@ class Taps:
         if not update.person.is_played and request.mode is not self._mode:
             return Dead(Unusable.TEST)
         if not request.opened:
-            await tx.note_opened(request.id)
+            await tx.note_opened(request.id, update.person.channel)
             tx.emit(RequestOpened(request, update.person.channel))
         if request.channel not in (None, update.person.channel):
             return Dead(Unusable.FOREIGN)

@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from otp.model import Mode
-from otp.reports import LivingKey, ProjectFacts
-from storage.rows import Row
+from otp.model import Channel, Ending, MessageKind, Mode, Person, Request, RequestStatus
+from otp.reports import LivingKey, ProjectFacts, Sending, Shown, Trace
+from storage import rows
+from storage.rows import DELIVERY, REQUEST, Row
 
 
 class ReportsTx(ABC):
@@ -31,3 +32,61 @@ class ReportsTx(ABC):
         )
         living = [LivingKey(Mode(row["mode"]), row["created_at"], row["ends_at"]) for row in keys]
         return ProjectFacts(found[0]["created_at"], tuple(living))
+
+    async def trace(self, request_id: str) -> Trace:
+        opened = await self.rows("SELECT opened_at, opened_in FROM requests WHERE id = $1", request_id)
+        shown = await self.rows(
+            "SELECT kind, address, created_at, messenger_id IS NOT NULL AS taken, ended FROM messages "
+            "WHERE request_id = $1 ORDER BY created_at, id",
+            request_id,
+        )
+        first = opened[0] if opened else {"opened_at": None, "opened_in": None}
+        return Trace(
+            first["opened_at"],
+            Channel(first["opened_in"]) if first["opened_in"] else None,
+            tuple(map(_shown, shown)),
+        )
+
+    async def sendings(self, subscriber_id: str, since: int, limit: int) -> list[Sending]:
+        found = await self.rows(
+            f"SELECT {DELIVERY}, settled_at FROM deliveries WHERE subscriber_id = $1 AND claimed_at >= $2 "
+            "ORDER BY claimed_at DESC, id DESC LIMIT $3",
+            subscriber_id,
+            since,
+            limit,
+        )
+        return [Sending(rows.delivery(row), row["settled_at"]) for row in reversed(found)]
+
+    async def left_at(self, subscriber_id: str) -> int | None:
+        found = await self.rows(
+            "SELECT left_at FROM subscribers WHERE id = $1 AND subscribed = 0", subscriber_id
+        )
+        return found[0]["left_at"] if found else None
+
+    async def recent_requests(
+        self, project_id: str | None, since: int, status: RequestStatus | None, limit: int
+    ) -> list[Request]:
+        # Pending ones by their end, all others by theirs: these indexes pass over nothing that is older than what is asked
+        # for. That of a project's requests holds its whole day: adding nothing to the id keeps it from being used.
+        asked = "created_at >= $1 AND ($2 = '' OR project_id || '' = $2)"
+        pending = f"status = 'pending' AND {asked} ORDER BY expires_at DESC LIMIT $3"
+        ended = (
+            f"finished_at >= $1 AND {asked} AND ($4 = '' OR status = $4) ORDER BY finished_at DESC LIMIT $3"
+        )
+        both: list[Row] = []
+        if status in (None, RequestStatus.PENDING, RequestStatus.EXPIRED):
+            both += await self.rows(
+                f"SELECT {REQUEST} FROM requests WHERE {pending}", since, project_id or "", limit
+            )
+        if status is not RequestStatus.PENDING:
+            both += await self.rows(
+                f"SELECT {REQUEST} FROM requests WHERE {ended}", since, project_id or "", limit, status or ""
+            )
+        found = [rows.request(row) for row in both]
+        return sorted(found, key=lambda one: (one.created_at, one.id), reverse=True)[:limit]
+
+
+def _shown(row: Row) -> Shown:
+    ended = Ending(row["ended"]) if row["ended"] else None
+    kind, person = MessageKind(row["kind"]), Person.at(row["address"])
+    return Shown(kind, person, row["created_at"], bool(row["taken"]), ended)

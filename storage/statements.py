@@ -15,6 +15,7 @@ from otp.events import Event, MessageOver, jobs_of
 from otp.lifecycle import DELIVERY_STEPS, REQUEST_STEPS
 from otp.model import (
     Caller,
+    Channel,
     Code,
     CodeMessage,
     CodeSeed,
@@ -515,8 +516,13 @@ class SqlTx(AccountsTx, AuditTx, OutboxTx, ReportsTx, StatsTx, ABC):
             subscriber_id,
         )
 
-    async def note_opened(self, request_id: str) -> None:
-        await self.rows("UPDATE requests SET opened = 1 WHERE id = $1 AND opened = 0", request_id)
+    async def note_opened(self, request_id: str, channel: Channel) -> None:
+        await self.rows(
+            "UPDATE requests SET opened = 1, opened_at = $2, opened_in = $3 WHERE id = $1 AND opened = 0",
+            request_id,
+            self.now,
+            channel,
+        )
 
     async def report(self, request_id: str) -> None:
         await self.rows("UPDATE requests SET reported = 1 WHERE id = $1", request_id)

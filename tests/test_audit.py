@@ -40,7 +40,17 @@ CHANGES: Mapping[str, Action] = {
 }
 """What an operator can type that changes something, in an order in which all can be done."""
 SERVE = {"serve", "sandbox"}
-LOOK = {"backup", "stats", "audit", "project list", "project show", "events list", "webhooks show"}
+LOOK = {
+    "audit",
+    "backup",
+    "events list",
+    "project list",
+    "project show",
+    "requests list",
+    "requests show",
+    "stats",
+    "webhooks show",
+}
 OTHERWISE = {"move"}
 """What it says of itself is in the file: see `storage.move`."""
 

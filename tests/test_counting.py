@@ -203,6 +203,7 @@ async def test_the_time_from_a_tap_to_its_code(world: World, capsys: pytest.Capt
 
         return hand_over
 
+    sub = ""
     for seconds in (0.2, 0.2, 0.4, 4):
         world.telegram.script = [late(seconds)]
         sub = await world.subscribe(ANN if seconds == 0.2 else BOB)

@@ -661,7 +661,7 @@ async def test_what_is_over_is_purged_and_what_is_not_stays(filled: Store, clock
     await run(filled, "put_code", CODE)
     await run(filled, "first_sight", "telegram:1")
     await run(filled, "add_request", REQUEST)
-    await run(filled, "note_opened", REQUEST.id)
+    await run(filled, "note_opened", REQUEST.id, Channel.TELEGRAM)
     await run(filled, "finish", REQUEST.id, RequestStatus.SENT)
     await run(filled, "claim", DELIVERY)
     await run(filled, "step", "d1", DeliveryState.CLAIMED, DeliveryState.REFUSED)

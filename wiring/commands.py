@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from api.admin import NobodyListens, Perform, Refused, ask, perform, perform_project
 from api.event_commands import perform_events
 from api.reports import perform_audit, perform_stats, show_project
+from api.requests import perform_requests
 from config.clock import SystemClock, SystemRandomness
 from config.process import EXIT_BUSY, StartError
 from config.settings import Settings, is_postgres
@@ -115,7 +116,11 @@ def _reports(store: Store, counting: Counting | None) -> dict[str, Perform]:
             await counting.flush()  # what is told shall be up to date
         return await perform_stats(store, wanted)
 
-    return {"audit": partial(perform_audit, store), "stats": stats}
+    return {
+        "audit": partial(perform_audit, store),
+        "stats": stats,
+        "requests": partial(perform_requests, store),
+    }
 
 
 async def _command_here(settings: Settings, wanted: Mapping[str, Any]) -> Any:

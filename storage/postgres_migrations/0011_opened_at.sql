@@ -1,0 +1,4 @@
+-- oldest-program: 1
+-- When a request was opened for the first time, and in which messenger: for whoever asks why somebody got no code.
+ALTER TABLE requests ADD COLUMN opened_at BIGINT;
+ALTER TABLE requests ADD COLUMN opened_in TEXT;
