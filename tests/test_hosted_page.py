@@ -304,7 +304,8 @@ async def test_a_wait_hears_of_consent(shop: Running):
 def ways(page: str) -> list[tuple[str, str, bool]]:
     """The messengers in their order on the page: which, how its button looks, and whether a sentence is about it."""
     found = re.findall(
-        r'<li class="way" data-channel="(\w+)" data-place="\d"><a class="([\w ]+)".*?<p class="slow quiet"( hidden)?>', page
+        r'<li class="way" data-channel="(\w+)" data-place="\d"><a class="([\w ]+)".*?<p class="slow quiet"( hidden)?>',
+        page,
     )
     return [(channel, looks, not hidden) for channel, looks, hidden in found]
 
