@@ -89,10 +89,14 @@ class Batches:
 
 def sweep(store: Store, clock: Clock) -> Handler:
     """The job that does what time asks for."""
-    ends, removals = Batches(store, clock), Batches(store, clock)
+    ends, removals, settled = Batches(store, clock), Batches(store, clock), Batches(store, clock)
 
     async def once(_job: Job) -> int | None:
-        more = [await ends.run(expire_requests), await removals.run(purge)]
+        more = [
+            await ends.run(expire_requests),
+            await removals.run(purge),
+            await settled.run(purge_deliveries),
+        ]
         return clock.now() + (MORE_MS if any(more) else SWEEP_MS)
 
     return once
@@ -125,6 +129,11 @@ async def expire_requests(tx: Tx, rows: int = BATCH) -> int:
 async def purge(tx: Tx, rows: int = BATCH) -> int:
     """Remove what is over; how much."""
     return await tx.purge(rows)
+
+
+async def purge_deliveries(tx: Tx, rows: int = BATCH) -> int:
+    """Remove deliveries that are over, by themselves: it locks subscribers, and nothing may be locked before them."""
+    return await tx.purge_deliveries(rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from otp.model import Cause, CodeTerms
 SECOND_MS: Final = 1_000
 MINUTE_MS: Final = 60 * SECOND_MS
 HOUR_MS: Final = 60 * MINUTE_MS
+DAY_MS: Final = 24 * HOUR_MS
 
 REQUEST_LIFE_MS: Final = 900 * SECOND_MS
 """A link can be opened for 15 minutes (API document: `request_id lives for 15 min`)."""

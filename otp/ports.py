@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from otp.audit import Action, AuditLine
 from otp.events import Event
+from otp.membership import PeopleTx
 from otp.model import (
     Caller,
     Channel,
@@ -156,7 +157,7 @@ class Post(Protocol):
         ...
 
 
-class Tx(Protocol):
+class Tx(PeopleTx, Protocol):
     """One transaction. What it returns was true at `now`; what it changes is there after the commit or not at all.
 
     `now` never goes back, but may go on when a lock was waited for: what is locked is judged by the time of its lock.
@@ -671,7 +672,7 @@ class Tx(Protocol):
         ...
 
     async def purge(self, limit: int) -> int:
-        """Remove up to `limit` rows of each kind whose time is over; how many went."""
+        """Remove up to `limit` rows of each kind whose time is over, deliveries apart; how many went."""
         ...
 
 

@@ -51,6 +51,7 @@ from storage import outbox, rows, stats
 from storage.accounts import AccountsTx
 from storage.audit import AuditTx
 from storage.outbox import OutboxTx
+from storage.people import PeopleTx
 from storage.reports import ReportsTx
 from storage.rows import CODE, DELIVERY, JOB, PROJECT, REQUEST, SUBSCRIBER, Row
 from storage.stats import StatsTx
@@ -63,7 +64,7 @@ CALLER = (
 )
 
 
-class SqlTx(AccountsTx, AuditTx, OutboxTx, ReportsTx, StatsTx, ABC):
+class SqlTx(AccountsTx, AuditTx, OutboxTx, PeopleTx, ReportsTx, StatsTx, ABC):
     """One transaction; see `otp.ports.Tx` for what each method promises."""
 
     LOCKED: ClassVar[str]
@@ -271,7 +272,7 @@ class SqlTx(AccountsTx, AuditTx, OutboxTx, ReportsTx, StatsTx, ABC):
     async def add_subscriber(self, subscriber: Subscriber) -> None:
         await self.rows(
             "INSERT INTO subscribers (id, project_id, mode, address, language, subscribed, consented_at, wrong_guesses, "
-            "locked) VALUES ($1, $2, $3, $4, $5, 1, $6, 0, 0)",
+            "locked, active_at) VALUES ($1, $2, $3, $4, $5, 1, $6, 0, 0, $6)",
             subscriber.id,
             subscriber.project_id,
             subscriber.mode,
@@ -886,9 +887,8 @@ _OVER = (
     (_rows_over("requests", "id", "opened = 0 AND finished_at"), UNOPENED_KEPT_MS),
     (_rows_over("idempotency", "id", "claimed_at"), CALL_KEYS_KEPT_MS),
     (_rows_over("messages", "id", "created_at"), UPDATE_KEYS_KEPT_MS),
-    (_rows_over("deliveries", "id", "settled_at"), UPDATE_KEYS_KEPT_MS),
     (_rows_over("api_keys", "hash", "ends_at"), 0),
     (_rows_over("pairing_misses", "id", "missed_at"), HOUR_MS),
     (_rows_over("audit", "id", "at"), AUDIT_KEPT_MS),
 )
-"""What is removed, how long after which time. Deliveries outlive every send window (at most 24 hours)."""
+"""What is removed, how long after which time. Deliveries go in `storage.people`."""

@@ -15,7 +15,7 @@ import pytest
 
 from otp.delivery import begin
 from otp.errors import StorageUnusable
-from otp.housekeeping import purge
+from otp.housekeeping import purge_deliveries
 from otp.model import DeliveryState, Ending, Parcel, Refusal
 from otp.policy import UPDATE_KEYS_KEPT_MS
 from otp.service import Reason
@@ -247,7 +247,7 @@ async def test_what_was_claimed_is_refused_by_revoking(world: World, clock: Fake
     assert settled is not None
     assert (settled.state, settled.refusal) == (DeliveryState.REFUSED, Refusal.UNAVAILABLE)
     clock.advance(ms=UPDATE_KEYS_KEPT_MS)
-    await world.store.write(purge)
+    await world.store.write(purge_deliveries)
     assert await world.store.read(lambda tx: tx.delivery(left.id)) is None
 
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from otp.errors import OtpError
-from otp.housekeeping import expire_requests, purge
+from otp.housekeeping import expire_requests, purge, purge_deliveries
 from otp.model import Caller, Channel, CodeTerms, Person, Refusal
 from otp.outcomes import Repeated
 from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
@@ -349,6 +349,7 @@ class Histories(BesideTheModel):
         self.model.take_up()
         self.do(self.world.store.write(expire_requests))
         self.do(self.world.store.write(purge))
+        self.do(self.world.store.write(purge_deliveries))
         self.model.clean_up()
 
     @rule()
