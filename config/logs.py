@@ -30,6 +30,7 @@ from otp.events import (
     CodeVerified,
     DeliverySettled,
     EndpointChanged,
+    SubscriberForgotten,
     SubscriberJoined,
     SubscriberLeft,
     SubscriberLocked,
@@ -293,6 +294,8 @@ def log_event(event: OtpEvent) -> None:
     elif isinstance(event, (SubscriberLocked, SubscriberUnlocked, SubscriberJoined, SubscriberLeft)):
         say = log.warning if isinstance(event, SubscriberLocked) else log.info
         say(name, project=event.subscriber.project_id, subscriber=event.subscriber.id)
+    elif isinstance(event, SubscriberForgotten):
+        log.info(name, project=event.subscriber.project_id, subscriber=event.subscriber.id, by=event.by)
     elif isinstance(event, EndpointChanged):
         say = {"ok": log.info, "failing": log.warning}.get(event.state, log.error)
         say(name, project=event.project_id, webhook=event.endpoint_id, state=event.state, result=event.why)

@@ -204,6 +204,7 @@ class Settings(BaseSettings):
     waiters_per_key: int = Field(default=10_000, ge=1)
     replies_per_minute: int = Field(default=20, ge=1)
     events_allow_private: bool = False
+    retention_days: int | None = Field(default=None, ge=1, le=3650)
     docs: bool = True
     trusted_proxies: Annotated[str | None, AfterValidator(_trusted_proxies)] = None
 

@@ -13,6 +13,7 @@ from otp.model import (
     Cause,
     Channel,
     Delivery,
+    ForgottenBy,
     Mode,
     Parcel,
     Project,
@@ -159,6 +160,14 @@ class SubscriberLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class SubscriberForgotten:
+    """A person was erased from a project; whoever was subscribed has left before, which sites are told."""
+
+    subscriber: Subscriber
+    by: ForgottenBy
+
+
+@dataclass(frozen=True, slots=True)
 class SubscriberRelinked:
     """An account is reached by another person in this channel from now on: a code of theirs was verified for it."""
 
@@ -177,7 +186,7 @@ class SubscriberLocked:
 
 @dataclass(frozen=True, slots=True)
 class SubscriberUnlocked:
-    """The person unlocked themselves."""
+    """The person unlocked themselves, or the operator did."""
 
     subscriber: Subscriber
 
@@ -225,6 +234,7 @@ Event = (
     | MessageOver
     | SubscriberJoined
     | SubscriberLeft
+    | SubscriberForgotten
     | SubscriberRelinked
     | SubscriberLocked
     | SubscriberUnlocked

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from otp.delivery import Rules, finish, leave
-from otp.model import Caller, Mode, Parcel, RequestStatus, ShownCode, Subscriber
+from otp.events import SubscriberForgotten
+from otp.model import Caller, ForgottenBy, Mode, Parcel, RequestStatus, ShownCode, Subscriber
 from otp.ports import Tx
 
 
-async def forget(tx: Tx, rules: Rules, caller: Caller, subscriber_id: str) -> bool:
+async def forget(
+    tx: Tx, rules: Rules, caller: Caller, subscriber_id: str, by: ForgottenBy = ForgottenBy.SITE
+) -> bool:
     """Unsubscribe and erase; False when there is no such subscriber of the caller's.
 
     What is claimed is withdrawn. What is at the messenger at this moment may arrive, with a code that is dead: its
@@ -25,6 +28,7 @@ async def forget(tx: Tx, rules: Rules, caller: Caller, subscriber_id: str) -> bo
         if request is not None and request.bound_to == sub.person:
             await finish(tx, request, RequestStatus.CANCELLED)
     await tx.erase_subscriber(sub)
+    tx.emit(SubscriberForgotten(sub, by))
     return True
 
 

@@ -27,6 +27,7 @@ from otp.model import (
 )
 from otp.policy import SECOND_MS
 from otp.ports import Clock, Store, Tx
+from otp.retention import Retention
 
 BATCH: Final = 500
 """Rows of a kind that one transaction ends or removes at most."""
@@ -87,16 +88,16 @@ class Batches:
         return done, self._seconds() - began
 
 
-def sweep(store: Store, clock: Clock) -> Handler:
-    """The job that does what time asks for."""
-    ends, removals, settled = Batches(store, clock), Batches(store, clock), Batches(store, clock)
+def sweep(store: Store, clock: Clock, retention: Retention | None = None) -> Handler:
+    """The job that does what time asks for; with `retention` people are kept for a time too."""
+    wanted: list[Some] = [expire_requests, purge, purge_deliveries]
+    if retention is not None:
+        wanted.append(retention.step)
+    # Each has batches of its own: how many rows take a moment is another number for each.
+    todo = [(Batches(store, clock), some) for some in wanted]
 
     async def once(_job: Job) -> int | None:
-        more = [
-            await ends.run(expire_requests),
-            await removals.run(purge),
-            await settled.run(purge_deliveries),
-        ]
+        more = [await batches.run(some) for batches, some in todo]
         return clock.now() + (MORE_MS if any(more) else SWEEP_MS)
 
     return once

@@ -62,6 +62,10 @@ class PeopleTx(Protocol):
         """Of whom nothing is known, was active now."""
         ...
 
+    async def purge_languages(self, before: int) -> int:
+        """Remove what was chosen before then by those who are nobody's subscribers; how many."""
+        ...
+
     async def purge_deliveries(self, limit: int) -> int:
         """Remove up to `limit` deliveries whose time is over; that they arrived stays with their subscribers. How many."""
         ...

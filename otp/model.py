@@ -92,6 +92,15 @@ class Ending(StrEnum):
     """The code lives on, in a newer message."""
 
 
+class ForgottenBy(StrEnum):
+    """Who had a subscriber forgotten."""
+
+    SITE = "site"
+    OPERATOR = "operator"
+    RETENTION = "retention"
+    """Nobody: the time was over for which people are kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """Somebody in one messenger, by the messenger's own numeric user id. No name is ever kept."""

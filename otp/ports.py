@@ -327,6 +327,7 @@ class Tx(PeopleTx, Protocol):
     async def erase_subscriber(self, subscriber: Subscriber) -> None:
         """Remove a subscriber who has left, and all rows about them; what requests came to stays without the person.
 
+        With a person's last subscription the language goes that they chose.
         Code messages on the screen that tell no end yet are still to be closed, by jobs that hold all they need.
         """
         ...

@@ -134,6 +134,10 @@ class AccountsTx(ABC):
         for table in ("messages", "deliveries", "codes", "accounts"):
             await self.rows(f"DELETE FROM {table} WHERE subscriber_id = $1", subscriber.id)
         await self.rows("DELETE FROM subscribers WHERE id = $1", subscriber.id)
+        await self.rows(
+            "DELETE FROM people WHERE address = $1 AND NOT EXISTS (SELECT 1 FROM subscribers WHERE address = $1)",
+            subscriber.person.address,
+        )
 
     async def close_stray(self, message: ShownCode, subscriber: Subscriber) -> None:
         # What was reported has buttons that would act for nobody.

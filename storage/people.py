@@ -59,7 +59,7 @@ _OF_SUBSCRIBER: Final[Mapping[str, str]] = {
     ),
 }
 _OF_PERSON: Final[Mapping[str, str]] = {
-    "chosen_language": "SELECT language FROM people WHERE address = $1",
+    "chosen_language": "SELECT language, chosen_at FROM people WHERE address = $1",
     "wrong_pairing_codes": "SELECT missed_at FROM pairing_misses WHERE address = $1 ORDER BY missed_at",
     "refused_projects": (
         "SELECT r.project_id, p.name AS project_name, r.mode, r.refused_at FROM refusals r "
@@ -146,6 +146,15 @@ class PeopleTx(ABC):
             subscriber_id,
             self.now,
         )
+
+    async def purge_languages(self, before: int) -> int:
+        await self.rows("UPDATE people SET chosen_at = $1 WHERE chosen_at IS NULL", self.now)
+        gone = await self.rows(
+            "DELETE FROM people WHERE chosen_at <= $1 "
+            "AND NOT EXISTS (SELECT 1 FROM subscribers s WHERE s.address = people.address) RETURNING 1",
+            before,
+        )
+        return len(gone)
 
     async def purge_deliveries(self, limit: int) -> int:
         # They outlive every send window (at most 24 hours).

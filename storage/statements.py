@@ -224,9 +224,11 @@ class SqlTx(AccountsTx, AuditTx, OutboxTx, PeopleTx, ReportsTx, StatsTx, ABC):
 
     async def choose_language(self, person: Person, language: str) -> None:
         await self.rows(
-            "INSERT INTO people (address, language) VALUES ($1, $2) ON CONFLICT (address) DO UPDATE SET language = $2",
+            "INSERT INTO people (address, language, chosen_at) VALUES ($1, $2, $3) "
+            "ON CONFLICT (address) DO UPDATE SET language = $2, chosen_at = $3",
             person.address,
             language,
+            self.now,
         )
         await self.see(person, language)
 

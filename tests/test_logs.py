@@ -28,6 +28,7 @@ from otp.events import (
     DeliverySettled,
     Event,
     RequestFinished,
+    SubscriberForgotten,
     SubscriberLocked,
     SubscriberRelinked,
     SubscriberUnlocked,
@@ -40,6 +41,7 @@ from otp.model import (
     CodeTerms,
     Delivery,
     DeliveryState,
+    ForgottenBy,
     Mode,
     Person,
     Refusal,
@@ -610,9 +612,25 @@ def test_console_lines_escape_what_libraries_say(output: Output):
             "warning",
             {"subscriber": "sub-1", "previous": "sub-0", "project": "project-1"},
         ),
+        (
+            SubscriberForgotten(SUBSCRIBER, ForgottenBy.RETENTION),
+            "info",
+            {"subscriber": "sub-1", "project": "project-1", "by": "retention"},
+        ),
         (RequestFinished("r" * 16, "project-1", RequestStatus.SENT), "debug", {}),
     ],
-    ids=["accepted", "refused", "unknown", "locked", "unlocked", "wrong", "right", "relinked", "finished"],
+    ids=[
+        "accepted",
+        "refused",
+        "unknown",
+        "locked",
+        "unlocked",
+        "wrong",
+        "right",
+        "relinked",
+        "forgotten",
+        "finished",
+    ],
 )
 def test_an_event_of_the_domain_is_one_line(output: Output, event: Event, level: str, facts: dict[str, Any]):
     """With ids, and nothing of the person or the code."""

@@ -89,7 +89,7 @@ async def test_the_sweep_does_it_and_two_at_once_are_one(world: World, clock: Fa
     """At two replicas, of which one was thought dead."""
     sub = await world.subscribe(ANN)
     clock.advance(ms=UPDATE_KEYS_KEPT_MS)
-    do = [sweep(world.store, clock, world.courier) for _ in range(2)]
+    do = [sweep(world.store, clock) for _ in range(2)]
     assert await asyncio.gather(*(one(SWEEP) for one in do)) == [clock.now() + SWEEP_MS] * 2
     assert await purged(world) == 0
     assert (await known(world, sub)).last_active_at == START

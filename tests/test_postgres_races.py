@@ -18,9 +18,10 @@ from otp.events import RequestFinished, SubscriberRelinked
 from otp.forgetting import forget
 from otp.idempotency import Within
 from otp.model import Cause, Delivery, DeliveryState, Mode, Parcel, RequestStatus
-from otp.policy import REQUEST_LIFE_MS
+from otp.policy import DAY_MS, REQUEST_LIFE_MS
 from otp.ports import Accepted, Tx, Work
 from otp.projects import ERASED_AT_ONCE
+from otp.retention import Retention
 from otp.service import Reason
 from storage import Reach, postgres_line
 from storage.postgres import PostgresStore
@@ -199,6 +200,28 @@ async def test_an_outcome_is_written_down_before_its_subscriber_is_forgotten(
     assert done is None
     left = "SELECT count(*) FROM messages WHERE subscriber_id = $1"
     assert await admin.fetchval(left, ann) == 0
+
+
+async def test_who_comes_back_while_their_time_is_over_is_not_forgotten(
+    world: World, admin: asyncpg.Connection[asyncpg.Record], clock: FakeClock
+) -> None:
+    """The walk saw them as they were, and looks again when it has them to itself."""
+    ann = await world.subscribe(ANN)
+    await world.taps.gone(world.update(ANN))
+    clock.advance(ms=31 * DAY_MS)
+
+    async def back(tx: Tx) -> None:
+        assert await tx.subscriber_by_id(ann) is not None
+        await tx.set_subscribed(ann, True)
+
+    async with Held(world, back) as first:
+        walking = later(world.store.write(lambda tx: Retention(world.rules, 30).step(tx, 9)))
+        await waiting(admin)
+        await first.commit()
+        await walking
+    found = await world.store.read(lambda tx: tx.membership(ann))
+    assert found is not None
+    assert found.subscriber.subscribed
 
 
 async def test_two_new_keys_at_once_leave_one(

@@ -42,7 +42,7 @@ from otp.rehearsal import Rehearsal
 from otp.sender import Sender
 from otp.waiting import Waiters
 from wiring.core import make_core
-from wiring.parts import make_endpoints, make_registration, make_seals, webhook_secrets
+from wiring.parts import make_endpoints, make_registration, make_retention, make_seals, webhook_secrets
 from wiring.service import Service, Telling, failed
 
 
@@ -111,7 +111,11 @@ def build_app(
     replies = Replies(skins, store, limit, failed)
     dialog = Dialog(core.taps, core.protection, randomness, limit.allows)
     health = Health(store, lambda: _readiness(settings, registration, courier))
-    handlers = _handlers(store, clock, core.rules, dialog, replies, registration, skins)
+    retention = make_retention(settings, core.rules)
+    handlers = {
+        "sweep": sweep(store, clock, retention),
+        **_handlers(store, clock, core.rules, dialog, replies, registration, skins),
+    }
     jobs = JobRunner(store, clock, randomness.text(12), handlers, failed)
 
     counting = Counting(store, clock, failed)
@@ -169,9 +173,8 @@ def _handlers(
     registration: Registration,
     skins: Mapping[Channel, Skin],
 ) -> dict[str, Handler]:
-    """What does which job."""
+    """What does which job, beside the sweep."""
     return {
-        "sweep": sweep(store, clock),
         CLOSE_MESSAGE: close_message(store, clock, skins),
         ERASE_PROJECT: erase_project(store, clock),
         TELL_LOCKED: tell_locked(store, rules, dialog, replies),

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from config.clock import SystemClock, told_clock
 from config.settings import Settings
 from otp.codes import KeyRing, fingerprint
+from otp.delivery import Rules
 from otp.endpoints import Endpoints
 from otp.model import Channel
 from otp.policy import Policy
 from otp.ports import Clock, Randomness, Seals, Store
+from otp.retention import Retention
 from storage import Reach
 from storage.sealing import AeadSeals
 
@@ -98,6 +100,16 @@ def make_policy(settings: Settings) -> Policy:
         guess_budget=settings.guess_budget,
     )
     return chosen.strict() if settings.profile == "strict" else chosen
+
+
+def make_retention(settings: Settings, rules: Rules) -> Retention | None:
+    """Until when people are kept with whom nothing is any more; None for as long as nobody erases them."""
+    return Retention(rules, settings.retention_days) if settings.retention_days is not None else None
+
+
+def make_rules(settings: Settings, randomness: Randomness) -> Rules:
+    """The same rules for a command, which needs no key: nothing is sent by it, nor verified."""
+    return Rules(make_policy(settings), KeyRing(settings.keys or [randomness.text(48)]), randomness)
 
 
 def make_seals(settings: Settings, randomness: Randomness) -> Seals:
