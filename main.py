@@ -59,6 +59,7 @@ def _run_server(real: bool, *, fetch: bool) -> int:
 
 def _run_command(given: argparse.Namespace) -> int:
     from api.admin import Refused
+    from config.logs import for_command
     from storage import named
     from wiring.commands import command, move
 
@@ -67,7 +68,8 @@ def _run_command(given: argparse.Namespace) -> int:
         return 1
     try:
         settings = load("cli")
-        if given.command in ("backup", "codes", "move"):
+        for_command(settings.secrets)
+        if given.command in ("backup", "codes", "move", "subscribers"):
             _must_exist(settings)
         if given.command == "move":
             result = asyncio.run(move(settings, None if given.undo else target(given)))

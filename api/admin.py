@@ -148,6 +148,12 @@ def _with_key(made: NewKey) -> dict[str, Any]:
     return {"id": made.project.id, "name": made.project.name, "api_key": made.api_key}
 
 
+def _about(command: Command) -> dict[str, Any]:
+    """Whom a command is about. The id of a request is half of its link: it stands in no line of the log."""
+    of = {"project": "project", "subscribers": "subscriber"}.get(str(command.get("group")))
+    return {of: command.get("id")} if of else {}
+
+
 class AdminServer:
     """The owner's side of the socket."""
 
@@ -171,9 +177,7 @@ class AdminServer:
 
     async def _command(self, request: web.Request) -> web.StreamResponse:
         command = await request.json()
-        # The id of a request is half of its link: it stands in no line of the log.
-        about = command.get("id") if command.get("group") == "project" else None
-        named = {"command": command.get("group"), "verb": command.get("verb"), "project": about}
+        named = {"command": command.get("group"), "verb": command.get("verb"), **_about(command)}
         try:
             result = await perform(self._groups, command)
         except Refused as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from pwd import getpwuid
 from typing import Any
 
-from config import VERSION
+from config import VERSION, subscriber_arguments
 from config.report_arguments import add_reports
 from config.typed import hours, picture_file, toml_file
 
@@ -42,6 +42,10 @@ def parser() -> argparse.ArgumentParser:
     )
     revoke.add_argument("--json", action="store_true", help="print JSON")
     _events(commands.add_parser("events", help="what the sites' webhooks were told, and will be"))
+    subscribers = commands.add_parser(
+        "subscribers", help="find, unlock, forget or export a person, over all projects"
+    )
+    subscriber_arguments.add(subscribers)
     _move(
         commands.add_parser(
             "move", help="carry the SQLite database over to PostgreSQL; stop the service first"
@@ -181,12 +185,16 @@ def operator(environment: Mapping[str, str]) -> str:
 
 def confirmed(given: argparse.Namespace) -> bool:
     """Whether the operator means it, where that must be asked."""
-    if getattr(given, "verb", None) != "delete" or given.yes:
+    if getattr(given, "verb", None) not in ("delete", "forget") or given.yes:
         return True
     if not sys.stdin.isatty():
         print("Deleting asks first; without a terminal say --yes.", file=sys.stderr)
         return False
-    return input(f"Erase project {given.id} and all its data? Type yes: ").strip() == "yes"
+    if given.verb == "forget":
+        question = f"Forget {subscriber_arguments.named(given)}?"
+    else:
+        question = f"Erase project {given.id} and all its data?"
+    return input(f"{question} Type yes: ").strip() == "yes"
 
 
 def target(given: argparse.Namespace) -> str:

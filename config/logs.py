@@ -255,6 +255,20 @@ def configure(level: str, style: str | None, secrets: Iterable[str]) -> None:
     logging.raiseExceptions = False
 
 
+def for_command(secrets: Iterable[str]) -> None:
+    """The lines of a command go to standard error: its answer, which may be JSON, is all that standard output has."""
+    structlog.configure(
+        processors=[
+            _exception,
+            Redactor(secrets),
+            structlog.stdlib.add_log_level,
+            _Stamp(),
+            _json_line,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def watch(loop: asyncio.AbstractEventLoop) -> None:
     """Log what goes wrong in tasks and callbacks that nobody awaits: asyncio's own sentences quote exceptions."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from config.report_printing import print_request, print_requests, print_stats
+from config.subscriber_printing import print_erased, print_exported, print_found, print_unlocked
 from config.tables import full, short, table
 
 Print = Callable[[Any, str], None]
@@ -149,6 +150,10 @@ _PRINTED: Final[Mapping[tuple[str, str | None], Print]] = {
     ("stats", None): print_stats,
     ("requests", "show"): print_request,
     ("requests", "list"): print_requests,
+    ("subscribers", "find"): print_found,
+    ("subscribers", "unlock"): print_unlocked,
+    ("subscribers", "forget"): print_erased,
+    ("subscribers", "export"): print_exported,
     ("project", "show"): _project,
     ("webhooks", "register"): _webhooks,
     ("webhooks", "show"): _webhooks,

@@ -644,9 +644,7 @@ def _not_found() -> SubscriberNotFound:
 
 
 def _locked() -> SubscriberLocked:
-    return SubscriberLocked(
-        "Too many wrong codes in a row. Only the person can unlock, in the chat with the bot."
-    )
+    return SubscriberLocked("Too many wrong codes in a row. The person can unlock, in the chat with the bot.")
 
 
 def _accepted(delivery: Delivery | None) -> Delivery:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -17,6 +18,8 @@ from config.logs import log_event
 from otp.audit import AUDIT_KEPT_MS, CONFIGURATION, Action, AuditLine, acting
 from otp.events import Event
 from otp.model import Mode
+from otp.people import People
+from otp.policy import Policy
 from otp.ports import About, Store, Tx, Work
 from otp.projects import CONFIGURED_PROJECT, Projects
 from storage.move import TABLES
@@ -36,6 +39,8 @@ CHANGES: Mapping[str, Action] = {
     "webhooks register": Action.WEBHOOKS_REGISTER,
     "webhooks remove": Action.WEBHOOKS_REMOVE,
     "events redeliver": Action.EVENTS_REDELIVER,
+    "subscribers unlock": Action.SUBSCRIBERS_UNLOCK,
+    "subscribers forget": Action.SUBSCRIBERS_FORGET,
     "project delete": Action.PROJECT_DELETE,
 }
 """What an operator can type that changes something, in an order in which all can be done."""
@@ -49,6 +54,8 @@ LOOK = {
     "requests list",
     "requests show",
     "stats",
+    "subscribers export",
+    "subscribers find",
     "webhooks show",
 }
 OTHERWISE = {"move"}
@@ -119,7 +126,11 @@ async def happened(world: World) -> Hearing:
 def commands(world: World, ear: Hearing, store: Store, messengers: Registration) -> Do:
     """What carries out a command over a store, as it is asked for over the socket."""
     projects = Projects(store, world.randomness, Mode.LIVE)
-    groups = operator_commands(projects, messengers, ear.endpoints.over(store), store, world.clock, None)
+    everybody_is_locked = replace(world.rules, policy=Policy(guess_budget=0))
+    people = People(store, everybody_is_locked)
+    groups = operator_commands(
+        projects, messengers, ear.endpoints.over(store), people, store, world.clock, None
+    )
 
     async def do(words: str, **more: Any) -> Any:
         group, _, verb = words.partition(" ")
@@ -139,6 +150,9 @@ async def arguments_of(world: World, words: str) -> dict[str, Any]:
             return (await tx.notices(ids, None, None, 1))[0].id
 
         return {"id": await world.store.read(last)}
+    if words.startswith("subscribers"):
+        [ann] = await world.store.read(lambda tx: tx.memberships(ANN))
+        return {"id": ann.subscriber.id}
     more = {"description": "other words"} if words == "project update" else {}
     return {"id": world.caller.project.id, **more} if words.startswith("project") else {}
 

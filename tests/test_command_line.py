@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from api.admin import AdminServer, NobodyListens, Refused, ask, perform_project
 from config import VERSION
+from config.arguments import confirmed, parser
 from otp.model import Mode
 from otp.ports import Store
 from otp.projects import Projects
@@ -192,6 +195,82 @@ def test_a_backup_of_a_service_that_does_not_run(tmp_path: Path) -> None:
     tapcode(tmp_path, "project", "create", "--name", "Shop")
     assert "checked: true" in tapcode(tmp_path, "backup", "copy.db").stdout
     assert (tmp_path / "copy.db").exists()
+
+
+def _person(folder: Path, project_id: str, *, wrong: int = 50) -> str:
+    """Somebody who was locked, as the database has them; their id."""
+    sub = str(uuid4())
+    with closing(sqlite3.connect(folder / "data" / "tapcode.db")) as database, database:
+        database.execute(
+            "INSERT INTO subscribers (id, project_id, mode, address, language, subscribed, consented_at, wrong_guesses, "
+            "locked) VALUES (?, ?, 'live', 'telegram:12345', 'ru', 1, 1800000000000, ?, 1)",
+            (sub, project_id, wrong),
+        )
+    return sub
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("running", [False, True])
+def test_the_commands_about_people(tmp_path: Path, unused_tcp_port: int, running: bool) -> None:
+    """Over the socket and without the service: found, unlocked, exported, forgotten; answers alone on standard output."""
+    made = json.loads(tapcode(tmp_path, "project", "create", "--name", "Other", "--json").stdout)
+    sub = _person(tmp_path, made["id"])
+    process = start(tmp_path, unused_tcp_port) if running else None
+    try:
+        if process is not None:
+            until_serving(process)
+        found = tapcode(tmp_path, "subscribers", "find", "--telegram", "12345")
+        assert f"{sub}  Other" in found.stdout
+        assert "LOCKED, wrong codes in a row: 50" in found.stdout
+        unlocked = tapcode(tmp_path, "subscribers", "unlock", sub, "--json")
+        assert json.loads(unlocked.stdout) == {"id": sub, "unlocked": True}
+        again = tapcode(tmp_path, "subscribers", "unlock", sub)
+        assert "was not locked" in again.stdout
+        [person] = json.loads(tapcode(tmp_path, "subscribers", "export", sub).stdout)["people"]
+        assert person["subscriptions"][0]["wrong_codes"] == 0
+        asked = tapcode(tmp_path, "subscribers", "forget", "--telegram", "12345")
+        assert (asked.returncode, asked.stdout) == (1, "")
+        assert "--yes" in asked.stderr
+        erased = tapcode(tmp_path, "subscribers", "forget", "--telegram", "12345", "--yes")
+        assert f"erased: {sub}  Other (telegram)" in erased.stdout
+        twice = tapcode(tmp_path, "subscribers", "forget", "--telegram", "12345", "--yes")
+        assert (twice.returncode, twice.stderr) == (1, "tapcode: nothing is kept about them\n")
+    finally:
+        if process is not None:
+            process.kill()
+            log, _ = process.communicate(timeout=30)
+            assert '"event": "subscribers.forgotten"' in log
+            assert "12345" not in log
+
+
+@pytest.mark.parametrize(
+    "typed,question",
+    [
+        (["--telegram", "5"], "the user 5 of Telegram in every project"),
+        (["--max", "5"], "the user 5 of MAX in every project"),
+        (["abc"], "Forget subscriber abc? "),
+        (["abc", "--everywhere"], "subscriber abc, and what they are in every other project? "),
+        (["--account", "u1"], "who is linked to the account u1? "),
+    ],
+)
+@pytest.mark.parametrize("answer,means_it", [("yes", True), ("y", False), ("", False)])
+def test_forgetting_asks_first(
+    monkeypatch: pytest.MonkeyPatch, typed: list[str], question: str, answer: str, means_it: bool
+) -> None:
+    """It says who, and only `yes` means it."""
+    said: list[str] = []
+
+    def asked(text: str) -> str:
+        said.append(text)
+        return answer
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", asked)
+    assert confirmed(parser().parse_args(["subscribers", "forget", *typed])) is means_it
+    assert question in said[0]
+    assert confirmed(parser().parse_args(["subscribers", "forget", *typed, "--yes"]))
+    assert confirmed(parser().parse_args(["subscribers", "find", *typed]))
+    assert len(said) == 1
 
 
 def test_a_port_in_use_is_one_line(tmp_path: Path, unused_tcp_port: int) -> None:

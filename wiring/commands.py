@@ -14,6 +14,7 @@ from api.admin import NobodyListens, Perform, Refused, ask, perform, perform_pro
 from api.event_commands import perform_events
 from api.reports import perform_audit, perform_stats, show_project
 from api.requests import perform_requests
+from api.subscriber_commands import perform_subscribers
 from config.clock import SystemClock, SystemRandomness
 from config.process import EXIT_BUSY, StartError
 from config.settings import Settings, is_postgres
@@ -21,13 +22,14 @@ from otp.audit import Action, who_acts
 from otp.counting import Counting
 from otp.endpoints import Endpoints
 from otp.model import Mode
+from otp.people import People
 from otp.ports import Clock, Store, Tx
 from otp.projects import Projects
 from storage import named, open_store, sqlite_path
 from storage.backup import back_up
 from storage.ownership import FileLock, socket_path
 from wiring.owning import LOCK_SECONDS, own
-from wiring.parts import make_clock, make_endpoints, make_reach, make_registration, make_skins
+from wiring.parts import make_clock, make_endpoints, make_reach, make_registration, make_rules, make_skins
 
 if TYPE_CHECKING:
     from bot.registration import Registration
@@ -60,6 +62,7 @@ def operator_commands(
     projects: Projects,
     registration: Registration,
     endpoints: Endpoints,
+    people: People,
     store: Store,
     clock: Clock,
     database: str | None,
@@ -97,6 +100,7 @@ def operator_commands(
         "project": partial(_project, store, projects),
         "webhooks": webhooks,
         "events": partial(perform_events, endpoints),
+        "subscribers": partial(perform_subscribers, people),
         "backup": backup,
         "codes": codes,
     }
@@ -134,7 +138,8 @@ async def _command_here(settings: Settings, wanted: Mapping[str, Any]) -> Any:
         projects = Projects(store, SystemRandomness(), Mode.LIVE)
         registration = make_registration(settings, store, skins)
         endpoints = make_endpoints(settings, store, SystemRandomness())
-        groups = operator_commands(projects, registration, endpoints, store, clock, database)
+        people = People(store, make_rules(settings, SystemRandomness()))
+        groups = operator_commands(projects, registration, endpoints, people, store, clock, database)
         return await perform(groups, wanted)
     finally:
         for skin in skins.values():

@@ -21,13 +21,14 @@ from config.process import (
 from config.settings import Settings, SettingsError
 from otp.errors import InvalidField
 from otp.model import Mode
+from otp.people import People
 from otp.projects import Projects
 from storage import open_store, sqlite_path
 from storage.ownership import socket_path
 from wiring.app import build_app
 from wiring.commands import operator_commands
 from wiring.owning import own
-from wiring.parts import make_clock, make_policy, make_reach, make_skins, revealed
+from wiring.parts import make_clock, make_policy, make_reach, make_rules, make_skins, revealed
 from wiring.service import DRAIN_SECONDS, Service
 
 
@@ -68,6 +69,7 @@ async def serve(settings: Settings) -> None:
                 service.projects,
                 service.registration,
                 service.telling.endpoints,
+                People(store, make_rules(settings, SystemRandomness())),
                 store,
                 clock,
                 database,
