@@ -53,6 +53,11 @@ def language_of(value: object) -> str:
     return value.lower() if isinstance(value, str) and _LANGUAGE.fullmatch(value) else ""
 
 
+def time_of(value: object) -> int | None:
+    """A messenger's time in whatever units it has, or None when it is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 53 else None
+
+
 def user_id_of(value: object) -> int | None:
     """A messenger's numeric user id, or None when it is none that could be stored."""
     return (

@@ -17,7 +17,7 @@ from maxapi.enums.http_method import HTTPMethod
 from maxapi.exceptions.base import MaxError
 from maxapi.exceptions.max import InvalidToken, MaxApiError
 
-from bot.events import Event, Left, Opened, Pressed, Said, language_of, user_id_of
+from bot.events import Event, Left, Opened, Pressed, Said, language_of, time_of, user_id_of
 from bot.lines import CALL_SECONDS, call, limits, never_left
 from bot.messages import Button, Copy, Link, Message, Press
 from bot.messenger import (
@@ -249,7 +249,7 @@ def parse(body: bytes) -> Event | None:
     return readers[kind](update, body) if isinstance(kind, str) and kind in readers else None
 
 
-def _update(name: str, unique: object, sender: Any, language: object) -> Update | None:
+def _update(name: str, unique: object, sender: Any, update: Mapping[str, Any]) -> Update | None:
     """Updates have no id: they are told apart by what is unique in them, or by their whole body."""
     if not isinstance(sender, dict) or sender.get("is_bot") is True:
         return None
@@ -258,18 +258,21 @@ def _update(name: str, unique: object, sender: Any, language: object) -> Update 
     if user_id is None:
         return None
     return Update(
-        f"max:{name}:{sha256(raw).hexdigest()[:40]}", Person(Channel.MAX, user_id), language_of(language)
+        f"max:{name}:{sha256(raw).hexdigest()[:40]}",
+        Person(Channel.MAX, user_id),
+        language_of(update.get("user_locale")),
+        time_of(update.get("timestamp")),
     )
 
 
 def _started(update: Mapping[str, Any], body: bytes) -> Event | None:
-    found = _update("start", body, update.get("user"), update.get("user_locale"))
+    found = _update("start", body, update.get("user"), update)
     payload = update.get("payload")
     return None if found is None else Opened(found, payload if isinstance(payload, str) else "")
 
 
 def _left(update: Mapping[str, Any], body: bytes) -> Event | None:
-    found = _update("left", body, update.get("user"), update.get("user_locale"))
+    found = _update("left", body, update.get("user"), update)
     return None if found is None else Left(found)
 
 
@@ -281,7 +284,7 @@ def _created(update: Mapping[str, Any], body: bytes) -> Event | None:
     mid = content.get("mid") if isinstance(content, dict) else None
     text = content.get("text") if isinstance(content, dict) else None
     unique = mid if isinstance(mid, str) else body
-    found = _update("message", unique, message.get("sender"), update.get("user_locale"))
+    found = _update("message", unique, message.get("sender"), update)
     return None if found is None else Said(found, text if isinstance(text, str) else "")
 
 
@@ -291,7 +294,7 @@ def _callback(update: Mapping[str, Any], _body: bytes) -> Event | None:
         return None
     if isinstance(message, dict) and not _in_dialog(message):
         return None
-    found = _update("press", callback["callback_id"], callback.get("user"), update.get("user_locale"))
+    found = _update("press", callback["callback_id"], callback.get("user"), update)
     content = message.get("body") if isinstance(message, dict) else None
     mid = content.get("mid") if isinstance(content, dict) else None
     data = callback.get("payload")

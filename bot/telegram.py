@@ -35,7 +35,7 @@ from aiogram.methods.base import TelegramType
 from aiogram.types import BotCommand
 from aiohttp import ClientError
 
-from bot.events import Event, Left, Pressed, Said, language_of, user_id_of
+from bot.events import Event, Left, Pressed, Said, language_of, time_of, user_id_of
 from bot.lines import CALL_SECONDS, call, limits, never_left
 from bot.messages import Button, Copy, Link, Message, Press
 from bot.messenger import FETCH_SECONDS, Fetched, Hook, Introduction, MessengerError, checked_name
@@ -323,23 +323,27 @@ def parse(body: bytes) -> Event | None:
     return None
 
 
-def _update(key: str, sender: Any, chat: Any) -> Update | None:
+def _update(key: str, sender: Any, chat: Any, date: Any = None) -> Update | None:
     """Who it is from, if that is a person in their own private dialog."""
     if not isinstance(sender, dict) or not isinstance(chat, dict) or sender.get("is_bot") is not False:
         return None
     user_id = user_id_of(sender.get("id"))
     if user_id is None or chat.get("type") != "private" or chat.get("id") != user_id:
         return None
-    return Update(key, Person(Channel.TELEGRAM, user_id), language_of(sender.get("language_code")))
+    language, seconds = language_of(sender.get("language_code")), time_of(date)
+    return Update(
+        key, Person(Channel.TELEGRAM, user_id), language, None if seconds is None else seconds * 1000
+    )
 
 
 def _message(key: str, message: Mapping[str, Any]) -> Event | None:
-    update = _update(key, message.get("from"), message.get("chat"))
+    update = _update(key, message.get("from"), message.get("chat"), message.get("date"))
     text = message.get("text")
     return None if update is None else Said(update, text if isinstance(text, str) else "")
 
 
 def _press(key: str, query: Mapping[str, Any]) -> Event | None:
+    """When it was pressed is not told: the date is that of the message."""
     message = query.get("message")
     if not isinstance(message, dict) or not isinstance(query.get("id"), str):
         return None
@@ -354,7 +358,7 @@ def _press(key: str, query: Mapping[str, Any]) -> Event | None:
 
 
 def _membership(key: str, change: Mapping[str, Any]) -> Event | None:
-    update = _update(key, change.get("from"), change.get("chat"))
+    update = _update(key, change.get("from"), change.get("chat"), change.get("date"))
     member = change.get("new_chat_member")
     kicked = isinstance(member, dict) and member.get("status") == "kicked"
     return Left(update) if update is not None and kicked else None

@@ -7,7 +7,7 @@ answered with `Repeated`: messengers deliver more than once.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from otp.delivery import (
@@ -74,6 +74,8 @@ class Update:
     key: str
     person: Person
     language: str
+    sent_at: int | None = field(default=None, compare=False)
+    """When the messenger says that it happened, where it says so."""
 
 
 _WITH_BUTTONS = (MessageKind.QUESTION, MessageKind.UNLOCK, MessageKind.OFFER, MessageKind.UNWANTED)

@@ -100,6 +100,17 @@ def test_a_start_is_opened():
     )
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_time_of_an_update_is_the_messengers(kind: str):
+    """In milliseconds, where there is one; that of a press is not that of the message."""
+    event = parse(body(KINDS[kind]))
+    assert event is not None
+    assert event.update.sent_at == KINDS[kind]["timestamp"]
+    event = parse(changed(KINDS[kind], "timestamp", "soon"))
+    assert event is not None
+    assert event.update.sent_at is None
+
+
 @pytest.mark.parametrize("payload", [GONE, None, 5, {}, ""], ids=repr)
 def test_a_start_without_payload_is_opened_too(payload: Any):
     """It is answered with the help."""
@@ -443,7 +454,9 @@ OUTCOMES: dict[str, tuple[Exception, Outcome]] = {
 @pytest.mark.parametrize("error, outcome", OUTCOMES.values(), ids=OUTCOMES.keys())
 def test_an_error_means(error: Exception, outcome: Outcome):
     """Certainly refused, certainly not sent, or unknown: never more certain than it is."""
-    assert outcome_of(error) == outcome
+    got = outcome_of(error)
+    assert got == outcome
+    assert (isinstance(got, Refused) and got.unauthorized) is isinstance(error, InvalidToken)
 
 
 @pytest.mark.parametrize("code", [["chat.denied"], {"a": 1}], ids=repr)

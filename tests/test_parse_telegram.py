@@ -106,6 +106,21 @@ def test_a_block_is_left():
     assert parse(body(BLOCKED)) == Left(Update("telegram:70003", PERSON, "ru"))
 
 
+@pytest.mark.parametrize(
+    "date, sent_at",
+    [(1_800_000_000, 1_800_000_000_000), (GONE, None), (0, None), (-1, None), (True, None), ("1", None), (10**30, None)],
+    ids=repr,
+)  # fmt: skip
+def test_the_time_of_a_message_is_the_messengers(date: Any, sent_at: int | None):
+    """In milliseconds; when a button was pressed is not told."""
+    event = parse(changed(MESSAGE, "message.date", date))
+    assert event is not None
+    assert event.update.sent_at == sent_at
+    pressed = parse(body(PRESS))
+    assert pressed is not None
+    assert pressed.update.sent_at is None
+
+
 @pytest.mark.parametrize("text", NO_TEXT, ids=repr)
 def test_a_message_without_text_says_nothing(text: Any):
     """A photo or a sticker is answered as anything else."""
@@ -391,7 +406,10 @@ OUTCOMES: dict[str, tuple[Exception, Outcome]] = {
 @pytest.mark.parametrize("error, outcome", OUTCOMES.values(), ids=OUTCOMES.keys())
 def test_an_error_means(error: Exception, outcome: Outcome):
     """Certainly refused, certainly not sent, or unknown: never more certain than it is."""
-    assert outcome_of(error) == outcome
+    got = outcome_of(error)
+    assert got == outcome
+    token = isinstance(got, Refused) and got.unauthorized
+    assert token is isinstance(error, TelegramUnauthorizedError)
 
 
 def test_a_message_that_is_too_large_is_refused():
