@@ -48,6 +48,14 @@ class RequestOpened:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestBound:
+    """Somebody consented: from now on the request is theirs."""
+
+    request: Request
+    """As it was before."""
+
+
+@dataclass(frozen=True, slots=True)
 class RequestFinished:
     """A request came to its end."""
 
@@ -76,6 +84,7 @@ class RequestReported:
 
     request_id: str
     project_id: str
+    mode: Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +231,7 @@ class Audited:
 Event = (
     RequestCreated
     | RequestOpened
+    | RequestBound
     | RequestFinished
     | RequestTouched
     | ChangesMissed

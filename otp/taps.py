@@ -23,7 +23,7 @@ from otp.delivery import (
     note_message,
     settle_orphan,
 )
-from otp.events import RequestOpened, SubscriberJoined, SubscriberUnlocked
+from otp.events import RequestBound, RequestOpened, SubscriberJoined, SubscriberUnlocked
 from otp.lifecycle import REQUEST_ID, is_forgotten, status_at, under_way
 from otp.model import (
     Cause,
@@ -362,8 +362,11 @@ class Taps:
         self, tx: Tx, request: Request, project: Project, sub: Subscriber, cause: Cause
     ) -> Opening:
         asked_first = request.match is not None and request.bound_to is None and cause is not Cause.CONSENT
-        if not asked_first and not await tx.bind(request.id, sub.person):
-            return Dead(Unusable.USED)
+        if not asked_first:
+            if not await tx.bind(request.id, sub.person):
+                return Dead(Unusable.USED)
+            if request.bound_to is None:
+                tx.emit(RequestBound(request))
         if sub.locked:
             message = await note_message(tx, self._rules, sub.person, MessageKind.UNLOCK, request.id)
             return MustUnlock(project, request, sub, message)

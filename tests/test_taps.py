@@ -9,7 +9,14 @@ from uuid import UUID
 import pytest
 
 from otp.codes import KeyRing
-from otp.events import DeliverySettled, SubscriberJoined, SubscriberLeft, SubscriberUnlocked
+from otp.events import (
+    DeliverySettled,
+    RequestBound,
+    RequestOpened,
+    SubscriberJoined,
+    SubscriberLeft,
+    SubscriberUnlocked,
+)
 from otp.model import (
     Cause,
     Channel,
@@ -113,6 +120,21 @@ async def test_consent_subscribes_and_brings_one_code(world: World) -> None:
     assert state.subscriber_id is not None
     assert (await world.verify(state.subscriber_id, world.max.codes[0], request_id=request_id)).reason is None
     assert len(world.max.parcels) == 1
+
+
+async def test_a_request_is_opened_once_and_bound_once(world: World) -> None:
+    """Whoever opens it, and however often the bound person asks again."""
+    world.telegram.script = [Refused(Refusal.REJECTED)]
+    request_id = await asked(world)
+    await asked(world, BOB)
+    await world.taps.open(world.update(BOB), request_id)
+    for act in (world.taps.consent, world.taps.again):
+        await act(world.update(), request_id)
+        await world.settle()
+    assert len(world.telegram.parcels) == 2
+    opened = [one.request.id for one in world.events if isinstance(one, RequestOpened)]
+    bound = [one.request.id for one in world.events if isinstance(one, RequestBound)]
+    assert opened.count(request_id) == bound.count(request_id) == 1
 
 
 async def test_many_presses_at_once_are_one_consent(world: World) -> None:
