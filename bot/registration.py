@@ -62,6 +62,8 @@ class ChannelInfo:
     webhook: str = "off"
     """`registered`, `missing`, or `off` when none is wanted; then `fetched` or `not fetched`, once that was tried."""
     detail: str | None = None
+    lost: int = 0
+    """How often this process found that its webhook was gone, and registered it anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +236,11 @@ class Registration:
             )
             if skin.replaces_hook:
                 return Found(registered=False, foreign=True)
-        if marked != mark or all(hook.url != wanted.url for hook in hooks):
+        gone = all(hook.url != wanted.url for hook in hooks)
+        if gone and marked == mark:
+            self.channels[channel].lost += 1
+            log.error("webhook.lost", channel=channel, hint="the messenger dropped it; it is registered anew")
+        if gone or marked != mark:
             await skin.register(wanted.url, wanted.secret)
             await self._store.write(_remembering(channel, wanted.url, mark))
         await self._remove_others(skin, wanted.url, [*foreign] if take_over else [], earlier, hooks)

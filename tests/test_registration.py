@@ -56,6 +56,7 @@ async def test_the_watchdog_restores_what_was_dropped(run: Running, channel: Cha
     run.clock.advance(ms=WATCHDOG_MS)
     await sim.until(lambda: sim.webhooks)
     assert urls(run, channel) == [f"{PUBLIC_URL}/webhooks/{channel}"]
+    assert run.service.registration.channels[channel].lost == 1
 
 
 async def test_telegrams_foreign_webhook_is_not_replaced(run: Running) -> None:
@@ -103,6 +104,7 @@ async def test_another_secret_is_registered_anew(run: Running) -> None:
     target = Wanted(f"{PUBLIC_URL}/webhooks/max", "another-secret-of-a-rotation")
     await run.service.registration.register(Channel.MAX, target, take_over=False)
     assert run.demo.max.webhooks[0].secret == "another-secret-of-a-rotation" != before
+    assert run.service.registration.channels[Channel.MAX].lost == 0  # it was there
 
 
 async def test_show_and_remove(run: Running) -> None:
