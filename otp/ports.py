@@ -478,6 +478,10 @@ class Tx(PeopleTx, Protocol):
         """Deliveries that were due, or being attempted, before these times and have no outcome."""
         ...
 
+    async def waiting_since(self) -> int | None:
+        """When the one that waits the longest for its outcome was claimed."""
+        ...
+
     async def claimed_for(self, subscriber_id: str) -> list[Delivery]:
         """A subscriber's deliveries before their first or next attempt."""
         ...

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import randbelow
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import asyncpg
@@ -29,6 +30,7 @@ from otp.ports import About, Clock, Work
 from otp.tasks import Tasks
 from storage import Reach, named, rows
 from storage.migrations import Migration, load, pending
+from storage.observing import Observer, Size
 from storage.outbox import OPEN, given_up_at, new_id
 from storage.postgres_ahead import (
     CALLERS,
@@ -293,6 +295,7 @@ class PostgresStore:
         self._clock = clock
         self._own_time = own_time
         self._ask_time_at = 0.0
+        self.observer: Observer | None = None
         self._asking = 0
         """Statements under way that are transactions by themselves."""
         self._listeners: list[Callable[[Event], None]] = []
@@ -354,6 +357,13 @@ class PostgresStore:
     def listen(self, listener: Callable[[Event], None]) -> None:
         self._listeners.append(listener)
 
+    async def size(self) -> Size:
+        """Its own; the disk is another machine's."""
+        with suppress(NeedsTransactionError):
+            [row] = await self.look("SELECT pg_database_size(current_database()) AS bytes")
+            return Size(database=row["bytes"])
+        return Size()
+
     async def close(self) -> None:
         await self._tasks.drain(DEADLINE_S)
         await self._line.close()
@@ -387,7 +397,7 @@ class PostgresStore:
             async with asyncio.timeout_at(started + DEADLINE_S):
                 return await self._unlocked(work, about)
         except TimeoutError as error:
-            raise _unavailable() from error
+            raise self._unavailable() from error
         except NeedsTransactionError:
             return await self._until_done(PostgresTx, work, started)
 
@@ -406,17 +416,17 @@ class PostgresStore:
                 if duplicates > DUPLICATES:
                     raise
             except (TimeoutError, _CommitUnknownError) as error:
-                raise _unavailable() from error
+                raise self._unavailable() from error
             except _UNREACHED as error:
                 cause, until = error, UNREACHED_S
             except asyncpg.PostgresError as error:
                 if not (error.sqlstate or "").startswith(_TROUBLE):
                     raise  # a bug of ours, not the database's fault
-                raise _unavailable() from error
+                raise self._unavailable() from error
             tries += 1
             wait = _jitter(tries)
             if loop.time() + wait > started + until:
-                raise _unavailable() from cause
+                raise self._unavailable() from cause
             await asyncio.sleep(wait)
 
     async def _unlocked(self, work: Work[T], about: About) -> T:
@@ -450,13 +460,16 @@ class PostgresStore:
         """For each the messages that are over by it; None when something came between, and it was not written."""
         values = change_values(changes, self._clock.now(), own_time=self._own_time)
         done: dict[Change, Sequence[str] | None] = dict.fromkeys(changes)
+        began = monotonic()
         try:
             for row in await self._statement(DEADLINE_S, WRITE_GUESSES, *values):
                 done[changes[row["nth"] - 1]] = row["messages_over"]
         except (*_BEGIN_AGAIN, asyncpg.ReadOnlySQLTransactionError, NeedsTransactionError):
             return done
         except (*_BROKEN, asyncpg.PostgresError) as error:
-            raise _unavailable() from error
+            raise self._unavailable() from error
+        if self.observer is not None:
+            self.observer.committed(monotonic() - began, len(changes))
         return done
 
     async def look(self, sql: str, *values: Any) -> Sequence[Row]:
@@ -501,7 +514,10 @@ class PostgresStore:
             tx = kind(connection, self._clock, now, own_time=self._own_time)
             value: T = await work(tx)
             await tx.write_jobs()
+            began = monotonic()
             await _commit(connection)
+            if self.observer is not None and kind.BEGIN == WRITE:
+                self.observer.committed(monotonic() - began, 1)
         except BaseException as error:
             await _leave(connection, error)
             raise
@@ -522,14 +538,15 @@ class PostgresStore:
         self._clock.never_before(at)
         self._ask_time_at = asyncio.get_running_loop().time() + TIME_HOLDS_S
 
+    def _unavailable(self) -> StorageUnavailable:
+        if self.observer is not None:
+            self.observer.store_failed(1)
+        return StorageUnavailable("The store can't be used now.", retry_after=5)
+
     def _publish(self, events: Sequence[Event]) -> None:
         for event in events:
             for listener in self._listeners:
                 listener(event)
-
-
-def _unavailable() -> StorageUnavailable:
-    return StorageUnavailable("The store can't be used now.", retry_after=5)
 
 
 async def _commit(connection: Connection) -> None:

@@ -21,6 +21,7 @@ from otp.events import Event
 from otp.model import Caller
 from otp.ports import About, Clock, Work
 from storage.migrations import load
+from storage.observing import Observer, Size, file_size
 from storage.rows import CLOCK_FACT
 from storage.sqlite_file import (
     BUSY_MS,
@@ -114,6 +115,7 @@ class SqliteStore:
         """While the connection is used on its own thread."""
         self._commit_ms = 0.0
         """The running mean of commits."""
+        self.observer: Observer | None = None
 
     @classmethod
     async def open(
@@ -170,6 +172,10 @@ class SqliteStore:
         """Whether nobody waits for an operation."""
         return not self._waiting and self._away is None
 
+    async def size(self) -> Size:
+        path = self._files.path
+        return Size() if path is None else await asyncio.to_thread(file_size, path)
+
     async def close(self) -> None:
         while not self.idle:
             await (self._away or asyncio.sleep(0))
@@ -225,7 +231,7 @@ class SqliteStore:
             if _is_busy(error):
                 self._send_away(self._patiently, batch)
                 return
-            _fail_all(batch, error)
+            self._fail_all(batch, error)
         else:
             if self._commit_ms >= SLOW_COMMIT_MS:
                 self._send_away(self._commit, batch)
@@ -250,7 +256,7 @@ class SqliteStore:
         try:
             await self._connection.call(lambda database: work(database, batch))
         except Exception as error:  # noqa: BLE001  # each of them is told
-            _fail_all(batch, error)
+            self._fail_all(batch, error)
         self._away = None
         self._done(batch)
 
@@ -328,8 +334,18 @@ class SqliteStore:
             self._roll_back(database)
             if not isinstance(error, sqlite3.Error):
                 raise
-            _fail_all(batch, error)
-        self._commit_ms += ((monotonic() - began) * 1000 - self._commit_ms) / MEAN_OF
+            self._fail_all(batch, error)
+        took = monotonic() - began
+        self._commit_ms += (took * 1000 - self._commit_ms) / MEAN_OF
+        if self.observer is not None and (writes := sum(one.writes for one in batch)):
+            self.observer.committed(took, writes)
+
+    def _fail_all(self, batch: Sequence[_Member], error: Exception) -> None:
+        """Nothing of it happened, or nobody knows."""
+        for member in batch:
+            member.fail(_told(error))
+        if self.observer is not None and isinstance(_told(error), StorageUnavailable):
+            self.observer.store_failed(len(batch))
 
     def _note_time(self, database: sqlite3.Connection, now: int) -> None:
         """The high-water mark: after a restart the clock does not begin before it."""
@@ -384,9 +400,3 @@ def _told(error: Exception) -> Exception:
     told = StorageUnavailable("The store can't be used now.", retry_after=5)
     told.__cause__ = error
     return told
-
-
-def _fail_all(batch: Sequence[_Member], error: Exception) -> None:
-    """Nothing of it happened, or nobody knows."""
-    for member in batch:
-        member.fail(_told(error))

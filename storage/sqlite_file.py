@@ -86,7 +86,8 @@ class Files:
     """The files at a database's path, once seen: SQLite would write for ever into what was deleted or replaced."""
 
     def __init__(self, path: str) -> None:
-        self._paths = [] if path == ":memory:" else [path, f"{path}-wal"]
+        self.path = None if path == ":memory:" else path
+        self._paths = [] if self.path is None else [path, f"{path}-wal"]
         self._seen = self._there()
 
     def forget(self) -> None:

@@ -648,6 +648,10 @@ class SqlTx(AccountsTx, AuditTx, OutboxTx, PeopleTx, ReportsTx, StatsTx, ABC):
         )
         return [rows.delivery(row) for row in found]
 
+    async def waiting_since(self) -> int | None:
+        row = await self._one(f"SELECT min(claimed_at) AS at FROM deliveries WHERE {UNDER_WAY}")
+        return int(row["at"]) if row and row["at"] is not None else None
+
     async def claimed_for(self, subscriber_id: str) -> list[Delivery]:
         found = await self.rows(
             f"SELECT {DELIVERY} FROM deliveries WHERE subscriber_id = $1 AND state = 'claimed'", subscriber_id
