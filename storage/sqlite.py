@@ -155,9 +155,11 @@ class SqliteStore:
             return await self._ask(work, writes=False)
         try:
             return self._look(work)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, StorageUnavailable) as error:
             if not _is_busy(error):
-                raise _told(error) from error
+                told = _told(error)
+                self._count_failed(told, 1)
+                raise told from (error if told is not error else None)
         return await self._ask(work, writes=False)  # with patience
 
     async def caller(self, key_hash: bytes) -> Caller | None:
@@ -344,8 +346,11 @@ class SqliteStore:
         """Nothing of it happened, or nobody knows."""
         for member in batch:
             member.fail(_told(error))
-        if self.observer is not None and isinstance(_told(error), StorageUnavailable):
-            self.observer.store_failed(len(batch))
+        self._count_failed(_told(error), len(batch))
+
+    def _count_failed(self, told: Exception, operations: int) -> None:
+        if self.observer is not None and isinstance(told, StorageUnavailable):
+            self.observer.store_failed(operations)
 
     def _note_time(self, database: sqlite3.Connection, now: int) -> None:
         """The high-water mark: after a restart the clock does not begin before it."""

@@ -71,7 +71,7 @@ async def test_a_bug_of_ours_is_no_failure_of_the_store(store: Store) -> None:
     assert noting.failed == 0
 
 
-async def test_a_full_disk_is_told(tmp_path: Path, clock: FakeClock) -> None:
+async def test_a_full_disk_and_a_file_that_is_gone_are_told(tmp_path: Path, clock: FakeClock) -> None:
     """By each operation that failed."""
     store = await SqliteStore.open(str(tmp_path / "t.db"), clock)
     noting = store.observer = Noting()
@@ -88,6 +88,10 @@ async def test_a_full_disk_is_told(tmp_path: Path, clock: FakeClock) -> None:
         await store.write(fill)
     assert noting.failed == 1
     assert noting.commits == []
+    (tmp_path / "t.db").rename(tmp_path / "elsewhere")
+    with pytest.raises(StorageUnavailable, match="restart"):
+        await store.read(lambda tx: tx.projects())
+    assert noting.failed == 2
     await store.close()
 
 
