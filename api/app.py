@@ -133,7 +133,11 @@ class Health:
         return json_answer(body, status=200 if ready else 503)
 
 
-def frame(randomness: Randomness) -> Middleware:
+Answered = Callable[[str, int, float], None]
+"""Told of each answer to a call that is not of test mode: route, status, seconds."""
+
+
+def frame(randomness: Randomness, answered: Answered | None = None) -> Middleware:
     """The middleware around everything."""
 
     @web.middleware
@@ -148,13 +152,12 @@ def frame(randomness: Randomness) -> Middleware:
         if PLAYED in request:
             say_test(answer)
         dress(answer, request)
+        route, took = _route(request), perf_counter() - started
         log.info(
-            "http.request",
-            method=request.method,
-            route=_route(request),
-            status=answer.status,
-            ms=round((perf_counter() - started) * 1000, 1),
+            "http.request", method=request.method, route=route, status=answer.status, ms=round(took * 1000, 1)
         )
+        if answered is not None and PLAYED not in request:
+            answered(route, answer.status, took)
         return answer
 
     return around

@@ -14,6 +14,7 @@ from bot.dialog import Dialog
 from bot.messenger import MessengerError, Skin
 from bot.registration import ChannelInfo, State
 from bot.replies import Replies
+from bot.webhooks import Observed
 from otp.errors import StorageUnavailable
 from otp.ports import Clock, Store
 from otp.tasks import Tasks
@@ -37,13 +38,16 @@ class Fetcher:
         clock: Clock,
         info: ChannelInfo,
         failed: Callable[[BaseException], None],
+        observed: Observed = lambda *_: None,
     ) -> None:
+        """`observed` as in `bot.webhooks`; told `fetched` or `dropped`."""
         self._skin = skin
         self._dialog = dialog
         self._replies = replies
         self._store = store
         self._clock = clock
         self._info = info
+        self._observed = observed
         self._tasks = Tasks(failed)
         self._running = True
         self._failures = 0
@@ -82,6 +86,8 @@ class Fetcher:
             event = self._skin.parse(body)
             if event is not None:
                 self._replies.give(await self._dialog.handle(event))
+            sent_at = event.update.sent_at if event is not None else None
+            self._observed(self._skin.channel, "dropped" if event is None else "fetched", sent_at)
         if fetched.marker is None or fetched.marker == marker:
             return marker
         await self._store.write(lambda tx: tx.remember(fact, str(fetched.marker)))

@@ -36,26 +36,28 @@ class StartError(Exception):
 class Server:
     """One aiohttp server."""
 
-    def __init__(self, app: web.Application, drain_seconds: float, refusal: Refusal) -> None:
-        """`drain_seconds`: how long calls under way may go on after `close` began."""
+    def __init__(
+        self, app: web.Application, drain_seconds: float, refusal: Refusal, most: int | None = None
+    ) -> None:
+        """`drain_seconds`: how long calls under way may go on after `close` began; `most`: connections, else all."""
         from aiohttp import web
 
         from config.connections import Crowd, Listener
 
         self._runner = web.AppRunner(app, shutdown_timeout=drain_seconds)
-        self._crowd = Crowd(open_connections())
+        self._crowd = Crowd(open_connections() if most is None else most)
         self._listener = Listener(self._crowd, self._connection)
         self._refusal = refusal
         self._drain_seconds = drain_seconds
 
-    async def start(self, host: str, port: int) -> None:
-        """Listen. Raises `StartError`."""
+    async def start(self, host: str, port: int, setting: str = "PORT") -> None:
+        """Listen on a port that comes from a setting. Raises `StartError`."""
         await self._runner.setup()
         try:
             await self._listener.open(host, port, BACKLOG)
         except OSError as error:
             why = (
-                "the port is in use (PORT sets another one)"
+                f"the port is in use ({setting} sets another one)"
                 if error.errno == errno.EADDRINUSE
                 else error.strerror
             )

@@ -19,6 +19,8 @@ WEBHOOK_SECRET: Final = re.compile(r"[A-Za-z0-9_-]{16,256}", re.ASCII)
 API_KEY: Final = re.compile(r"tc_(live|test)_[A-Za-z0-9_-]{32,200}", re.ASCII)
 TELEGRAM_TOKEN: Final = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{8,}", re.ASCII)
 MAX_TOKEN: Final = re.compile(r"[!-~]{8,}", re.ASCII)
+METRICS_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{16,200}", re.ASCII)
+"""What a bearer token may be made of (RFC 6750)."""
 BOT_NAME: Final = re.compile(r"[A-Za-z0-9_]{3,64}", re.ASCII)
 HTTPS_PORT: Final = 443
 TELEGRAM_PORTS: Final = (HTTPS_PORT, 80, 88, 8443)
@@ -208,6 +210,13 @@ class Settings(BaseSettings):
     docs: bool = True
     trusted_proxies: Annotated[str | None, AfterValidator(_trusted_proxies)] = None
 
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    metrics_token: Annotated[
+        SecretStr | None,
+        _matching(METRICS_TOKEN, "must be 16 to 200 characters of A-Z a-z 0-9 . _ ~ + / = -"),
+    ] = None
+
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _LOWER] = "info"
     log_format: Annotated[Literal["json", "console"] | None, _LOWER] = None
 
@@ -227,6 +236,11 @@ class Settings(BaseSettings):
     def proxies(self) -> list[IPv4Network | IPv6Network]:
         """The networks of proxies whose word about a client's address counts."""
         return [ip_network(one) for one in _listed(self.trusted_proxies)]
+
+    @property
+    def measures(self) -> bool:
+        """Whether there is a /metrics anywhere."""
+        return self.metrics_port is not None or self.metrics_token is not None
 
     @property
     def registers_webhooks(self) -> bool:
@@ -322,6 +336,8 @@ def _serve_problems(settings: Settings) -> Iterator[str]:
         )
     if settings.telegram_bot_token is None and settings.max_bot_token is None:
         yield "TELEGRAM_BOT_TOKEN or MAX_BOT_TOKEN: at least one is required"
+    if settings.metrics_port == settings.port:
+        yield "METRICS_PORT: is PORT; METRICS_TOKEN alone serves /metrics there"
     if (settings.project_name is None) != (settings.project_api_key is None):
         yield "PROJECT_NAME and PROJECT_API_KEY: set both or neither"
     if settings.project_api_key is not None and not settings.project_api_key.get_secret_value().startswith(

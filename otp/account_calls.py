@@ -163,7 +163,7 @@ class AccountCalls:
                     return verdict
             return Verdict(Reason.NO_ACTIVE_CODE)
 
-        return await self._store.write(work)
+        return self._service.counted(caller, await self._store.write(work))
 
     # ------------------------------------------------------------------ subscribers
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -135,6 +136,8 @@ class OtpService:
         self._rules = rules
         self._courier = courier
         self._bots = bots
+        self.judged: Callable[[Mode, Verdict], None] | None = None
+        """Told what came of each guess, where somebody counts them."""
 
     @property
     def store(self) -> Store:
@@ -445,7 +448,14 @@ class OtpService:
                 return Verdict(Reason.NO_ACTIVE_CODE)
             return await self.judge(tx, sub, code, typed, request)
 
-        return await self._store.write(work, About(subscriber_id, request_id, caller.project.id))
+        about = About(subscriber_id, request_id, caller.project.id)
+        return self.counted(caller, await self._store.write(work, about))
+
+    def counted(self, caller: Caller, verdict: Verdict) -> Verdict:
+        """What came of a guess, of which whoever counts them is told."""
+        if self.judged is not None:
+            self.judged(caller.mode, verdict)
+        return verdict
 
     def meant(self, caller: Caller, subscriber_id: str) -> tuple[str, Subscriber | None]:
         """Whose id that is inside, and the fixed subscriber of test mode that is meant, if it is one."""

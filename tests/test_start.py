@@ -9,6 +9,7 @@ import pytest
 
 from tests.process import ROOT
 
+METRICS = {"metrics_token": "m" * 20}
 MAX = {"max_bot_token": "a-token-of-the-tests"}
 TELEGRAM = {"telegram_bot_token": "7000000001:" + "t" * 35}
 SERVED = """
@@ -26,7 +27,7 @@ async def serve(given):
     service = build_app(settings, store=store, mode=Mode.LIVE, **parts)
     await service.end()
 asyncio.run(serve({given}))
-print(sorted({{"aiogram", "maxapi", "asyncpg"}} & set(sys.modules)))
+print(sorted({{"aiogram", "maxapi", "asyncpg", "metrics", "prometheus_client"}} & set(sys.modules)))
 """
 BUILT = """
 import bot.telegram
@@ -54,10 +55,15 @@ def printed(code: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "given,loaded",
-    [({}, "[]"), (MAX, "['maxapi']"), (TELEGRAM, "['aiogram']")],
-    ids=["none", "max", "telegram"],
+    [
+        ({}, "[]"),
+        (MAX, "['maxapi']"),
+        (TELEGRAM, "['aiogram']"),
+        (METRICS, "['metrics', 'prometheus_client']"),
+    ],
+    ids=["none", "max", "telegram", "metrics"],
 )
-def test_a_service_loads_only_the_messenger_that_is_on(given: dict[str, str], loaded: str) -> None:
+def test_a_service_loads_only_what_is_on(given: dict[str, str], loaded: str) -> None:
     """And over SQLite no driver of PostgreSQL."""
     assert printed(SERVED.format(given=given)) == loaded
 

@@ -22,7 +22,6 @@ from bot.fetching import Fetcher
 from bot.messenger import Skin
 from bot.registration import Registration
 from bot.replies import Replies, ReplyLimit
-from bot.stage import StagedSkin
 from bot.webhooks import WebhookRoutes
 from config import VERSION
 from config.logs import log_event
@@ -42,14 +41,25 @@ from otp.rehearsal import Rehearsal
 from otp.sender import Sender
 from otp.waiting import Waiters
 from wiring.core import make_core
-from wiring.parts import make_endpoints, make_registration, make_retention, make_seals, webhook_secrets
+from wiring.observing import Observers, staged
+from wiring.parts import (
+    make_endpoints,
+    make_registration,
+    make_retention,
+    make_seals,
+    measuring_of,
+    webhook_secrets,
+)
 from wiring.service import Service, Telling, failed
 
 
-def make_telling(settings: Settings, store: Store, clock: Clock, randomness: Randomness) -> Telling:
+def make_telling(
+    settings: Settings, store: Store, clock: Clock, randomness: Randomness, observers: Observers
+) -> Telling:
     """All that has to do with events."""
     post = EndpointPost(f"tapcode/{VERSION}", private=settings.events_allow_private)
-    sender = Sender(store, clock, make_seals(settings, randomness), post, randomness, failed)
+    seals, way = make_seals(settings, randomness), observers.counted(post)
+    sender = Sender(store, clock, seals, way, randomness, failed)
     return Telling(make_endpoints(settings, store, randomness), sender, post)
 
 
@@ -94,16 +104,19 @@ def build_app(
     public_url: str | None = None,
 ) -> Service:
     """Wire all parts over an open store. Begins nothing. `public_url`: for browsers, where that is not PUBLIC_URL."""
-    skins = {channel: StagedSkin(skin, randomness) for channel, skin in skins.items()}
+    measuring = measuring_of(settings, store, clock, mode, [*skins])
+    observers = measuring.observers if measuring is not None else Observers()
+    carriers = staged(skins, randomness, observers.called, "code")
+    skins = staged(skins, randomness, observers.called, "message")
     registration = make_registration(settings, store, skins)
-    telling = make_telling(settings, store, clock, randomness)
+    telling = make_telling(settings, store, clock, randomness, observers)
     core = make_core(
         settings,
         store=store,
         clock=clock,
         randomness=randomness,
         mode=mode,
-        skins=skins,
+        skins=carriers,
         bots=registration,
         public_url=public_url or settings.public_url,
     )
@@ -135,19 +148,27 @@ def build_app(
         log_event,
     ):
         store.listen(listener)
+    observers.watch(store, core.service)
     infos = registration.channels if settings.public_url is None else {}
-    fetchers = [Fetcher(skins[one], dialog, replies, store, clock, infos[one], failed) for one in infos]
-    hooks = WebhookRoutes(skins, _hook_secrets(settings, skins), dialog, replies, read_limited)
+    fetchers = [
+        Fetcher(skins[one], dialog, replies, store, clock, infos[one], failed, observers.updated)
+        for one in infos
+    ]
+    secrets = _hook_secrets(settings, skins)
+    hooks = WebhookRoutes(skins, secrets, dialog, replies, read_limited, observers.updated)
     api = make_api(settings, waiters, clock, mode, core.rehearsal)
-    app = web.Application(middlewares=[frame(randomness)])
+    app = web.Application(middlewares=[frame(randomness, observers.answered)])
     app.add_routes([*api.routes(), *telling.routes(api.door), *health.routes(), *hooks.routes()])
     app.add_routes(
         PageRoutes(HostedPages(core.service), waiters, PageLimits.beside(api.door.limits, clock)).routes()
     )
     app.add_routes([*Button(scripts()).routes(), *reference_routes(settings)])
+    refuse = refusal(randomness)
+    if measuring is not None:
+        app.add_routes(measuring.expose(registration.channels, courier, refuse, randomness))
     return Service(
         app,
-        refusal(randomness),
+        refuse,
         store,
         clock,
         courier,
@@ -161,6 +182,7 @@ def build_app(
         fetchers,
         telling,
         counting,
+        measuring,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from config.clock import SystemClock, told_clock
@@ -10,7 +10,7 @@ from config.settings import Settings
 from otp.codes import KeyRing, fingerprint
 from otp.delivery import Rules
 from otp.endpoints import Endpoints
-from otp.model import Channel
+from otp.model import Channel, Mode
 from otp.policy import Policy
 from otp.ports import Clock, Randomness, Seals, Store
 from otp.retention import Retention
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from bot.messenger import Skin
     from bot.registration import Registration
+    from wiring.measuring import Measuring
 
 
 def make_skins(settings: Settings) -> dict[Channel, Skin]:
@@ -110,6 +111,17 @@ def make_retention(settings: Settings, rules: Rules) -> Retention | None:
 def make_rules(settings: Settings, randomness: Randomness) -> Rules:
     """The same rules for a command, which needs no key: nothing is sent by it, nor verified."""
     return Rules(make_policy(settings), KeyRing(settings.keys or [randomness.text(48)]), randomness)
+
+
+def measuring_of(
+    settings: Settings, store: Store, clock: Clock, mode: Mode, channels: Sequence[Channel]
+) -> Measuring | None:
+    """What is measured; None, and nothing of it loaded, where metrics are off."""
+    if not settings.measures:
+        return None
+    from wiring.measuring import make_measuring
+
+    return make_measuring(settings, store, clock, mode, channels)
 
 
 def make_seals(settings: Settings, randomness: Randomness) -> Seals:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from aiohttp import web
@@ -30,6 +30,9 @@ from otp.projects import Projects
 from otp.sender import Sender
 from otp.tasks import Tasks
 from otp.waiting import Waiters
+
+if TYPE_CHECKING:
+    from wiring.measuring import Measuring
 
 DRAIN_SECONDS: Final = 20
 """Longer than any call to a messenger: calls in flight at SIGTERM end."""
@@ -90,6 +93,7 @@ class Service:
     fetchers: Sequence[Fetcher]
     telling: Telling
     counting: Counting
+    measuring: Measuring | None = None
     admin: AdminServer | None = None
     alone: bool = True
     """Whether nobody else works on the store: what was claimed before can be in no other hands."""
@@ -110,6 +114,8 @@ class Service:
             fetcher.start()
         if self.admin is not None:
             await self.admin.start()
+        if self.measuring is not None:
+            await self.measuring.begin()
 
     def wind_down(self) -> None:
         """Begin nothing more, and wait for nothing that may be far away: the end is near."""
@@ -121,6 +127,8 @@ class Service:
         """Stop the background work and let go of everything."""
         await self.waiters.close()
         await self.tasks.drain(0)
+        if self.measuring is not None:
+            await self.measuring.end()
         if self.admin is not None:
             await self.admin.close()
         for fetcher in self.fetchers:
