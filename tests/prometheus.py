@@ -15,13 +15,16 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from time import time  # a Prometheus knows no other one
 from typing import Any, TypeVar
 
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from otp.model import Channel
 from tests.process import ROOT, free_port
+from tests.running import Running, running
 
 T = TypeVar("T")
 
@@ -34,6 +37,7 @@ needs_prometheus = pytest.mark.skipif(
 
 ALERTS = ROOT / "deploy" / "alerts.yml"
 DASHBOARD = ROOT / "deploy" / "grafana.json"
+TOKEN = "the-token-of-a-real-prometheus"
 TIMES = 60
 """How much faster hurried rules are: a minute is a second."""
 SHORTEST_SECONDS = 5
@@ -228,6 +232,27 @@ async def _is_ready(made: Prometheus, http: aiohttp.ClientSession) -> bool:
             return answer.status == 200
     except aiohttp.ClientError:
         return False
+
+
+@asynccontextmanager
+async def watched(folder: Path, **settings: Any) -> AsyncIterator[tuple[Running, Prometheus]]:
+    """A running service with simulated messengers, and a Prometheus that knows all our rules, hurried.
+
+    What is probed elsewhere is well: the clock is right, the certificate good for two months.
+    """
+    port = free_port()
+    store = f"sqlite:///{folder}/t.db"
+    async with running(store, metrics_port=port, metrics_token=TOKEN, database_url=store, **settings) as run:
+        assert run.service.measuring is not None
+        probes = run.service.measuring.probes
+        probes.clock_drift |= dict.fromkeys(Channel, 0.25)
+        probes.certificate_expires_at = time() + 60 * 86_400
+        target = f"127.0.0.1:{port}"
+        async with prometheus(
+            folder, target, rules=hurried(ALERTS.read_text(encoding="utf-8")), token=TOKEN
+        ) as watching:
+            await watching.until('up{job="tapcode"} == 1')
+            yield run, watching
 
 
 async def promtool(*arguments: str, given: bytes | None = None) -> tuple[int, str]:

@@ -21,6 +21,7 @@ from otp.model import Channel, Mode, Refusal
 from otp.ports import Accepted, NotSent, Outcome, Refused, Reply, Unknown
 from sandbox.wire import Fault
 from tests.attempts import SENDING, pass_time
+from tests.conftest import postgres_url
 from tests.fakes import FakeClock
 from tests.process import ROOT, free_port
 from tests.prometheus import Samples
@@ -406,6 +407,21 @@ async def test_the_store_shows(tmp_path: Path) -> None:
     assert found.of("tapcode_oldest_waiting_seconds", queue="events") == 0
     assert found.total("tapcode_build_info", store="sqlite") == 1
     assert found.has("process_resident_memory_bytes")
+
+
+@pytest.mark.slow
+async def test_postgresql_shows(worker_id: str) -> None:
+    """Its size, and no disk: that is another machine's."""
+    url = await postgres_url(worker_id)
+    async with running(url, metrics_token=TOKEN, database_url=url) as run:
+        await run.subscriber(run.someone())
+        found = await scraped(run)
+    assert found.of("tapcode_store_up") == 1
+    assert found.of("tapcode_store_size_bytes") > 1_000_000
+    assert not found.has("tapcode_disk_free_bytes")
+    assert found.of("tapcode_oldest_waiting_seconds", queue="deliveries") == 0
+    assert found.of("tapcode_store_commit_seconds_count") > 5
+    assert found.total("tapcode_build_info", store="postgresql") == 1
 
 
 async def test_a_store_that_is_away_shows(tmp_path: Path) -> None:

@@ -6,10 +6,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from time import time  # Prometheus knows only the real time
 
 import aiohttp
 import pytest
@@ -17,23 +14,20 @@ import pytest
 from otp.model import Channel
 from sandbox.wire import Fault
 from tests.attempts import SENDING
-from tests.process import free_port
 from tests.prometheus import (
     ALERTS,
     DASHBOARD,
-    Prometheus,
+    TOKEN,
     alert_names,
     dashboard_queries,
-    hurried,
     needs_prometheus,
-    prometheus,
     promtool,
+    watched,
 )
 from tests.running import Running, running
 
 RULES = ALERTS.read_text(encoding="utf-8")
 BOARD = DASHBOARD.read_text(encoding="utf-8")
-TOKEN = "the-token-of-a-real-prometheus"
 
 
 def test_the_dashboard_asks_one_data_source_for_one_job() -> None:
@@ -60,22 +54,6 @@ def test_the_dashboard_asks_one_data_source_for_one_job() -> None:
             assert len(selectors) == len(re.findall(r"\b(?:tapcode_|process_|up\{)", asked)), asked
             assert all('job=~"$job"' in one for one in selectors), asked
             assert selectors or "ALERTS{" in asked, asked
-
-
-@asynccontextmanager
-async def watched(folder: Path) -> AsyncIterator[tuple[Running, Prometheus]]:
-    """A service in which something happens, and a Prometheus that knows all of our rules."""
-    port = free_port()
-    store = f"sqlite:///{folder}/t.db"
-    async with running(store, metrics_port=port, metrics_token=TOKEN, database_url=store) as run:
-        assert run.service.measuring is not None
-        probes = run.service.measuring.probes
-        probes.clock_drift |= dict.fromkeys(Channel, 0.25)
-        probes.certificate_expires_at = time() + 60 * 86_400
-        target = f"127.0.0.1:{port}"
-        async with prometheus(folder, target, rules=hurried(RULES), token=TOKEN) as watching:
-            await watching.until('up{job="tapcode"} == 1')
-            yield run, watching
 
 
 async def traffic(run: Running) -> None:
