@@ -96,13 +96,16 @@ torture: $(STAMP)-run $(STAMP)-test ## kill -9 under load, ROUNDS=200 times
 	@$(PY) -m tests.torture --rounds $(ROUNDS) $(ARGS)
 
 # mypy reads the types of all that is imported, so all must be there.
-lint: $(STAMP)-run $(STAMP)-test $(STAMP)-browser $(STAMP)-lint ## style, types, layers, dependencies, dead code
+lint: $(STAMP)-run $(STAMP)-test $(STAMP)-browser $(STAMP)-lint ## style, types, layers, dependencies, dead code, deployment files
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) .venv/bin/lint-imports --no-logo
 	$(PY) -m deptry --no-ansi .
 	$(PY) -m vulture
+	.venv/bin/hadolint Dockerfile
+	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	.venv/bin/kubernetes-validate --strict --quiet deploy/kubernetes.yaml
 
 # Half an hour, a quiet machine, 8 GB on the disk that is meant (FOLDER), and redis-server where it is to be compared.
 bench: $(STAMP)-run $(STAMP)-test $(STAMP)-bench ## measure, and draw docs/performance/*.svg (FOLDER: on the disk that is meant)
