@@ -16,8 +16,10 @@ RUN pip --python /opt/venv/bin/python install --no-compile --require-hashes --on
     pip --python /opt/venv/bin/python install --no-compile --require-hashes --only-binary :all: --no-deps -r requirements/reference.txt
 # .dockerignore names what belongs to the program.
 COPY . .
-# The root is read-only later. Bytecode that is not checked against its source's time starts the same wherever it was copied.
-RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib /app
+# A checkout may be for one user's eyes. The root is read-only later: bytecode that is not checked against its source's time
+# starts the same wherever it was copied.
+RUN chmod -R u=rwX,go=rX /app && \
+    /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib /app
 
 # --- what runs --------------------------------------------------------------------------------------------------------
 FROM ${BASE}
