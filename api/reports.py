@@ -63,7 +63,7 @@ def _day(day: int, mode: str, channel: str, counts: Mapping[str, int]) -> dict[s
     told |= {what: counts.get(what, 0) for what in WHATS}
     took = {int(what.removeprefix(TOOK)): many for what, many in counts.items() if what.startswith(TOOK)}
     if took:
-        told["tap_to_delivery_ms"] = {"half": share_within(took, 0.5), "nine_in_ten": share_within(took, 0.9)}
+        told["tap_to_delivery_ms"] = {"median": share_within(took, 0.5), "p90": share_within(took, 0.9)}
     return told
 
 

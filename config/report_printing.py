@@ -25,7 +25,7 @@ def print_stats(days: list[dict[str, Any]], _database: str) -> None:
         print(f"{chr(10) if live else ''}Test mode, which reaches nobody:")
         _print_counts(played)
     if days:
-        print("Days are UTC. half, 9 of 10: within so long after a tap the messenger had the code.")
+        print("Days are UTC. median, p90: so soon after a tap half, and nine in ten, of the codes were sent.")
 
 
 def _print_counts(days: Sequence[Mapping[str, Any]]) -> None:
@@ -33,13 +33,13 @@ def _print_counts(days: Sequence[Mapping[str, Any]]) -> None:
         (one["day"], one["channel"], *(one[what] or "-" for what in _COUNTS), *_times(one)) for one in days
     ]
     total = [sum(one[what] for one in days) or "-" for what in _COUNTS]
-    heads = ("day", "channel", *_COUNTS, "half", "9 of 10")
+    heads = ("day", "channel", *_COUNTS, "median", "p90")
     table([*rows, ("total", "", *total, "", "")], heads, right=frozenset(range(2, len(heads))))
 
 
 def _times(one: Mapping[str, Any]) -> tuple[str, str]:
     took = one.get("tap_to_delivery_ms")
-    return ("", "") if took is None else (f"{took['half'] / 1000:g} s", f"{took['nine_in_ten'] / 1000:g} s")
+    return ("", "") if took is None else (f"<{took['median'] / 1000:g} s", f"<{took['p90'] / 1000:g} s")
 
 
 # ------------------------------------------------------------------ requests

@@ -181,18 +181,18 @@ def _unanswered(asked: Shown, where: str, until: str | None) -> Finding:
             return _locked(f"There is no code: the person is locked, and has not unlocked themselves{rest}.")
         case MessageKind.OFFER:
             why = f"There is no code: a limit was reached or another code was on its way, and nobody asked again{rest}."
-            todo = _then(until, 'they press "Send again" in the chat, after the wait that it tells.')
+            todo = _then(until, 'presses "Send again" in the chat, after the wait that it tells.')
             return Finding("limit reached", why, todo)
         case MessageKind.UNWANTED:
             why = f"There is no code: the person once refused all codes of this project, and left it at that{rest}."
-            todo = _then(until, "they allow it again under that message.")
+            todo = _then(until, "allows it again under that message.")
             return Finding("wants nothing from it", why, todo)
         case _:
             why = f"There is no code: the person was asked for consent {where} and did not answer{rest}."
-            todo = _then(until, "they press the button under the question in the chat.")
+            todo = _then(until, "presses the button under the question in the chat.")
             return Finding("asked, no answer", why, todo)
 
 
-def _then(until: str | None, act: str) -> str:
+def _then(until: str | None, does: str) -> str:
     """What the person does now, or after a new beginning where it is too late."""
-    return act[0].upper() + act[1:] if until else f"{_AGAIN} Then {act}"
+    return f"The person {does}" if until else f"The person begins anew on the site, and then {does}"

@@ -141,14 +141,21 @@ class Projects:
                 await tx.record_audit(by, Action.PROJECT_CREATE, project.id, name)
             elif project != known:
                 await tx.record_audit(by, Action.PROJECT_UPDATE, project.id, _changed(known, project))
-            if known is not None and holder is None:
-                await tx.record_audit(by, Action.PROJECT_ROTATE_KEY, project.id, _rotation(self._mode, 0))
+            if known is not None and (holder is None or await self._other_keys(tx)):
+                detail = f"the {self._mode} key of the settings; others end at once"
+                await tx.record_audit(by, Action.PROJECT_ROTATE_KEY, project.id, detail)
             await tx.save_project(project)
             await tx.add_key(project.id, self._mode, hashed)
             await tx.end_keys(project.id, self._mode, tx.now, but=hashed)
             return project
 
         return await self._store.write(work)
+
+    async def _other_keys(self, tx: Tx) -> bool:
+        """Whether keys beside that of the settings are about to end, or that one was."""
+        facts = await tx.project_facts(CONFIGURED_PROJECT)
+        theirs = [one.ends_at for one in facts.keys if one.mode is self._mode] if facts is not None else []
+        return theirs != [None]
 
     async def all(self) -> list[Project]:
         """All projects, oldest first."""

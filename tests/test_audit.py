@@ -270,6 +270,21 @@ async def test_the_configuration_leaves_a_line_when_it_changes_something(world: 
     assert {(one.by, one.subject) for one in lines} == {(CONFIGURATION, CONFIGURED_PROJECT)}
 
 
+@pytest.mark.parametrize("hours", [0, 24])
+async def test_the_configuration_leaves_a_line_when_it_ends_a_key(world: World, hours: int) -> None:
+    """One that an operator made beside its own; that one may be about to end, and is good for ever again."""
+    key = "tc_live_" + "a" * 40
+    await world.projects.configure("Shop", "", key)
+    with acting("ann"):
+        await world.projects.rotate_key(CONFIGURED_PROJECT, hours)
+    before = len(await world.store.read(lambda tx: tx.audit(0, 1000)))
+    for _ in range(2):
+        world.clock.advance(seconds=1)
+        await world.projects.configure("Shop", "", key)
+    [line] = (await world.store.read(lambda tx: tx.audit(0, 1000)))[before:]
+    assert (line.what, line.by) == ("project.rotate-key", CONFIGURATION)
+
+
 async def test_the_trail_is_kept_for_400_days(world: World, clock: FakeClock) -> None:
     """And not a moment longer."""
     [shop, _bank] = await world.store.read(lambda tx: tx.audit(0, 10))
