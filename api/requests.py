@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from api.admin import Command, Refused, checked_project_id, checked_uuid
@@ -11,11 +13,13 @@ from otp.notices import rfc3339
 from otp.policy import HOUR_MS
 from otp.ports import Store, Tx
 from otp.projects import ProjectNotFound
-from otp.reports import Sending
+from otp.reports import Listed, Sending
 from otp.timeline import Timeline, timeline
 from otp.ways import outcome
 
 MOST_LISTED: Final = 500
+PAGE: Final = 300
+"""Requests that are looked at in one go."""
 _KEPT: Final = (
     "finished ones are kept for 24 hours after their end, those that nobody opened for one; "
     "`requests list` shows what is there"
@@ -71,19 +75,58 @@ def _brief(found: Timeline) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value is not None}
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which requests are to be listed."""
+
+    project_id: str | None
+    status: RequestStatus | None
+    since: int
+    now: int
+
+    def holds(self, one: Listed) -> bool:
+        """Whether it may be one of them; of what is pending its way tells."""
+        if self.project_id not in (None, one.project_id) or one.created_at < self.since:
+            return False
+        if one.status is RequestStatus.PENDING:
+            over = one.at <= self.now
+            return self.status is None or self.status is (RequestStatus.EXPIRED if over else one.status)
+        return self.status in (None, one.status)
+
+
 async def _list(store: Store, command: Command, limit: int) -> Any:
     project_id = checked_project_id({"id": command["project"]}) if "project" in command else None
     status = RequestStatus(command["status"]) if "status" in command else None
     since = int(command.get("since", 24 * HOUR_MS))
 
-    async def work(tx: Tx) -> list[Timeline]:
+    async def look(tx: Tx) -> int:
         if project_id is not None and await tx.project(project_id) is None:
             raise ProjectNotFound
-        recent = await tx.recent_requests(project_id, tx.now - since, status, limit)
-        found = [await timeline(tx, one.id) for one in recent]
-        return [one for one in found if one is not None and status in (None, one.status)]
+        return tx.now
 
-    return [_brief(one) for one in await store.read(work)]
+    now = await store.read(look)
+    wanted = _Wanted(project_id, status, now - since, now)
+    both = await _some(store, wanted, limit, open_=True) + await _some(store, wanted, limit, open_=False)
+    newest = sorted(both, key=lambda one: (one.created_at, one.id), reverse=True)[:limit]
+    found = [await store.read(partial(timeline, request_id=one.id)) for one in newest]
+    return [_brief(one) for one in found if one is not None and status in (None, one.status)]
+
+
+async def _some(store: Store, wanted: _Wanted, limit: int, *, open_: bool) -> list[Listed]:
+    """The newest ones. A page at a time, as others wait while a store is read: of millions none may be wanted."""
+    found: list[Listed] = []
+    last: Listed | None = None
+    while len(found) < limit:
+        page = await store.read(partial(_page, open_=open_, before=last, since=wanted.since))
+        found += filter(wanted.holds, page)
+        if len(page) < PAGE:
+            break
+        last = page[-1]
+    return found
+
+
+async def _page(tx: Tx, *, open_: bool, before: Listed | None, since: int) -> list[Listed]:
+    return await tx.requests_before(open_, before, since, PAGE)
 
 
 async def _sendings(store: Store, command: Command, limit: int) -> Any:

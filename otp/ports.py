@@ -37,7 +37,7 @@ from otp.model import (
     Subscriber,
     Told,
 )
-from otp.reports import Counted, ProjectFacts, Sending, Trace
+from otp.reports import Counted, Listed, ProjectFacts, Sending, Trace
 from otp.telling import Endpoint, Sealed, StoredNotice
 
 T = TypeVar("T")
@@ -630,10 +630,13 @@ class Tx(PeopleTx, Protocol):
         """When a subscriber left who has not come back."""
         ...
 
-    async def recent_requests(
-        self, project_id: str | None, since: int, status: RequestStatus | None, limit: int
-    ) -> list[Request]:
-        """The last requests that were made from `since` on, newest first. That one ran out may not be written down yet."""
+    async def requests_before(
+        self, open_: bool, before: Listed | None, since: int, limit: int
+    ) -> list[Listed]:
+        """A page of the requests that are pending, or of all others, the one that ends or ended last first.
+
+        Those behind `before`, the last one of the page before, that end or ended at `since` or later.
+        """
         ...
 
     async def project_facts(self, project_id: str) -> ProjectFacts | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from otp.model import Channel, Delivery, Ending, MessageKind, Mode, Person
+from otp.model import Channel, Delivery, Ending, MessageKind, Mode, Person, RequestStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +67,16 @@ class Sending:
 
     delivery: Delivery
     settled_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A request in a list."""
+
+    id: str
+    project_id: str
+    status: RequestStatus
+    """As it is written down: one that ran out may be pending."""
+    created_at: int
+    at: int
+    """When it ended, or will."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from otp.model import Channel, Ending, MessageKind, Mode, Person, Request, RequestStatus
-from otp.reports import LivingKey, ProjectFacts, Sending, Shown, Trace
+from otp.model import Channel, Ending, MessageKind, Mode, Person, RequestStatus
+from otp.reports import Listed, LivingKey, ProjectFacts, Sending, Shown, Trace
 from storage import rows
-from storage.rows import DELIVERY, REQUEST, Row
+from storage.rows import DELIVERY, Row
+
+LATEST: Final = 2**62
+"""Behind every time."""
 
 
 class ReportsTx(ABC):
@@ -63,27 +66,22 @@ class ReportsTx(ABC):
         )
         return found[0]["left_at"] if found else None
 
-    async def recent_requests(
-        self, project_id: str | None, since: int, status: RequestStatus | None, limit: int
-    ) -> list[Request]:
-        # Pending ones by their end, all others by theirs: these indexes pass over nothing that is older than what is asked
-        # for. That of a project's requests holds its whole day: adding nothing to the id keeps it from being used.
-        asked = "created_at >= $1 AND ($2 = '' OR project_id || '' = $2)"
-        pending = f"status = 'pending' AND {asked} ORDER BY expires_at DESC LIMIT $3"
-        ended = (
-            f"finished_at >= $1 AND {asked} AND ($4 = '' OR status = $4) ORDER BY finished_at DESC LIMIT $3"
+    async def requests_before(
+        self, open_: bool, before: Listed | None, since: int, limit: int
+    ) -> list[Listed]:
+        at, which = ("expires_at", "AND status = 'pending'") if open_ else ("finished_at", "")
+        found = await self.rows(
+            f"SELECT id, project_id, status, created_at, {at} AS at FROM requests WHERE {at} >= $1 {which} "
+            f"AND ({at}, id) < ($2, $3) ORDER BY {at} DESC, id DESC LIMIT $4",
+            since,
+            before.at if before else LATEST,
+            before.id if before else "",
+            limit,
         )
-        both: list[Row] = []
-        if status in (None, RequestStatus.PENDING, RequestStatus.EXPIRED):
-            both += await self.rows(
-                f"SELECT {REQUEST} FROM requests WHERE {pending}", since, project_id or "", limit
-            )
-        if status is not RequestStatus.PENDING:
-            both += await self.rows(
-                f"SELECT {REQUEST} FROM requests WHERE {ended}", since, project_id or "", limit, status or ""
-            )
-        found = [rows.request(row) for row in both]
-        return sorted(found, key=lambda one: (one.created_at, one.id), reverse=True)[:limit]
+        return [
+            Listed(row["id"], row["project_id"], RequestStatus(row["status"]), row["created_at"], row["at"])
+            for row in found
+        ]
 
 
 def _shown(row: Row) -> Shown:

@@ -14,6 +14,7 @@ import pytest
 from api.admin import Refused, perform
 from api.requests import perform_requests
 from otp.audit import acting
+from otp.housekeeping import expire_requests
 from otp.model import Channel, Mode, Person, Refusal, RequestStatus, SentMessage
 from otp.policy import REQUEST_LIFE_MS
 from otp.ports import NotSent, Tx, Unknown
@@ -512,3 +513,14 @@ async def test_what_is_listed_is_as_old_as_it_is_kept(world: World, clock: FakeC
     await world.request()
     clock.advance(minutes=24 * 60 + 1)
     assert await listed(world) == []
+
+
+async def test_many_requests_are_listed_page_by_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though many end in the same moment; none twice, none left out."""
+    monkeypatch.setattr("api.requests.PAGE", 2)
+    made = {await world.request() for _ in range(7)}
+    assert {one for one, _ in await listed(world)} == made
+    later(world)
+    await world.store.chore(expire_requests)
+    assert sorted(one for one, _ in await listed(world, project=world.caller.project.id)) == sorted(made)
+    assert await listed(world, project=world.other.project.id) == []
