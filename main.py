@@ -69,7 +69,7 @@ def _run_command(given: argparse.Namespace) -> int:
     try:
         settings = load("cli")
         for_command(settings.secrets)
-        if given.command in ("backup", "codes", "move", "subscribers"):
+        if given.command in ("audit", "backup", "codes", "move", "requests", "stats", "subscribers"):
             _must_exist(settings)
         if given.command == "move":
             result = asyncio.run(move(settings, None if given.undo else target(given)))
@@ -83,13 +83,13 @@ def _run_command(given: argparse.Namespace) -> int:
 
 
 def _must_exist(settings: Settings) -> None:
-    """Copying or clearing a database that is not there would make an empty one and call it done."""
+    """Copying, clearing or asking a database that is not there would make an empty one and call it done."""
     from api.admin import Refused
     from storage import sqlite_path
 
     database = sqlite_path(settings.database_url.get_secret_value())
     if database is not None and not Path(database).exists():
-        raise Refused(f"there is no database {database}")
+        raise Refused(f"there is no database {database}: start commands in the folder of the service's .env")
 
 
 if __name__ == "__main__":

@@ -333,3 +333,12 @@ def test_connections_without_a_request_are_closed(tmp_path: Path, unused_tcp_por
     finally:
         process.kill()
         process.communicate(timeout=30)
+
+
+@pytest.mark.slow
+def test_what_only_looks_makes_no_database(tmp_path: Path) -> None:
+    """Started in the wrong folder, it says so."""
+    got = tapcode(tmp_path, "requests", "list")
+    assert (got.returncode, got.stdout) == (1, "")
+    assert "data/tapcode.db: start commands in the folder" in got.stderr
+    assert not (tmp_path / "data").exists()

@@ -243,6 +243,7 @@ async def test_it_is_written_now_and_then(world: World) -> None:
     task.cancel()
 
 
+@pytest.mark.slow
 async def test_a_service_that_ends_in_order_loses_nothing(tmp_path: Path, clock: FakeClock) -> None:
     """What was counted last is written before the store is closed."""
     url = f"sqlite:///{tmp_path}/t.db"
