@@ -69,6 +69,10 @@ async def _export(people: People, who: Who) -> dict[str, Any]:
     found = [one for one in await people.export(who) if one.anything]
     if not found:
         raise Refused("nothing is kept about them")
+    log.warning(
+        "subscribers.exported",
+        subscribers=[one.subscriber.id for kept in found for one, _ in kept.of_subscriptions],
+    )
     return {"format": FORMAT, "people": [_exported(one) for one in found]}
 
 
@@ -133,10 +137,17 @@ def _exported(one: Kept) -> dict[str, Any]:
     return {
         "channel": one.person.channel,
         "user_id": one.person.user_id,
-        **_all(one.of_person),
+        **_of_person(one.of_person),
         "subscriptions": subscriptions,
         **({"without_subscription": _all(one.others)} if one.others else {}),
     }
+
+
+def _of_person(records: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
+    told: dict[str, Any] = _all(records)
+    if "chosen_language" in told:  # of which there is one at most
+        told["chosen_language"] = next(iter(told["chosen_language"]), None)
+    return told
 
 
 def _all(records: Mapping[str, Sequence[Record]]) -> dict[str, Any]:

@@ -330,7 +330,7 @@ async def test_all_that_is_kept_is_exported(world: World, clock: FakeClock) -> N
     assert told["format"] == FORMAT
     [person] = told["people"]
     assert (person["channel"], person["user_id"]) == ("telegram", ANN.user_id)
-    assert person["chosen_language"] == [{"language": "ru", "chosen_at": "2027-01-15T08:01:00.000Z"}]
+    assert person["chosen_language"] == {"language": "ru", "chosen_at": "2027-01-15T08:01:00.000Z"}
     assert [one["project_name"] for one in person["refused_projects"]] == ["Third"]
     assert len(person["wrong_pairing_codes"]) == 1
     assert [one["project"] for one in person["subscriptions"]] == ["Bank", "Shop"]
