@@ -42,7 +42,7 @@ class Lookout:
         self._closed = False
 
     def watch(self, channel: Channel, breaker: Breaker) -> None:
-        """Ask now, and go on until codes go out again; once more in a while where they were never held up."""
+        """Ask now, and go on until it answers and codes are not held up; so at least once more."""
         if channel not in self._watched and not self._closed:
             self._watched[channel] = asyncio.Event()
             self._tasks.start(self._watch(channel, breaker))
@@ -61,7 +61,7 @@ class Lookout:
                 await self._tasks.first(self._clock.sleep(pause), over.wait())
                 over.clear()
                 answered_before, answers = answers, await self._answers(channel)
-                if breaker.state is BreakerState.CLOSED:
+                if answers and breaker.state is BreakerState.CLOSED:
                     return
                 if answers:
                     breaker.heard()

@@ -172,6 +172,7 @@ async def test_once_codes_go_out_it_is_asked_a_last_time(
     lookout.watch(T, one)
     await tick(clock, 3000)
     one.note(answered=True)
+    messenger.answers = True
     lookout.over(T)
     for _ in range(3):
         await tick(clock, LONGEST_REST_MS)
@@ -191,6 +192,21 @@ async def test_one_code_that_did_not_go_is_asked_about_twice(
     lookout.watch(T, one)
     await tick(clock, 0)
     assert len(messenger.times) == 5
+
+
+async def test_a_messenger_that_does_not_answer_is_asked_although_codes_are_not_held_up(
+    clock: FakeClock, asked: tuple[Lookout, Asked]
+) -> None:
+    """One code that failed is enough to know of an outage; and so its end must be found out, too."""
+    (lookout, messenger), one = asked, breaker(clock, 1)
+    messenger.answers = False
+    lookout.watch(T, one)
+    for _ in range(4):
+        await tick(clock, AGAIN_MS)
+    messenger.answers = True
+    for _ in range(3):
+        await tick(clock, AGAIN_MS)
+    assert messenger.times == [0, 10, 20, 30, 40, 50]
 
 
 async def test_a_closed_lookout_asks_nobody(clock: FakeClock, asked: tuple[Lookout, Asked]) -> None:
@@ -266,7 +282,7 @@ async def test_an_outage_is_told_after_the_first_code_that_does_not_go(
     assert both_links["telegram_link"]
     assert both_links["max_link"]
     await lines.to(channel).become("up")
-    await becomes(run, channel, "ok", within=35)
+    await becomes(run, channel, "ok", within=AGAIN_MS / 1000 + 1)
     assert await offers(run) == {"telegram", "max"}
     assert (await sent(run, sub)).status == 200
 
@@ -339,7 +355,7 @@ async def test_a_token_that_is_revoked_is_told_after_the_first_refusal(run: Runn
     await becomes(run, channel, "degraded")
     assert run.service.courier.breakers[Channel(channel)].state is BreakerState.CLOSED
     sim.faults.remove(revoked)
-    await becomes(run, channel, "ok", within=35)
+    await becomes(run, channel, "ok", within=AGAIN_MS / 1000 + 1)
 
 
 async def test_a_webhook_that_is_not_ours(run: Running) -> None:
