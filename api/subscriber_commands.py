@@ -6,11 +6,15 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import structlog
+
 from api.admin import Command, Refused, checked_uuid
 from otp.membership import Membership, Record, Who
 from otp.model import Channel, Person
 from otp.notices import rfc3339
 from otp.people import Forgotten, Kept, People
+
+log = structlog.get_logger()
 
 MOST_USER_ID: Final = 2**63 - 1
 FORMAT: Final = "tapcode/person/1"
