@@ -148,8 +148,8 @@ class Prometheus:
                 found.setdefault(one["labels"]["alertname"], []).append(one["labels"])
         return found
 
-    async def fires(self, name: str, seconds: float = 60, **labels: str) -> dict[str, str]:
-        """Wait until an alert fires; its labels."""
+    async def fires(self, name: str, seconds: float = 90, **labels: str) -> dict[str, str]:
+        """Wait until an alert fires; its labels. An hour of `for:` is a minute in hurried rules."""
 
         async def firing() -> list[dict[str, str]]:
             return [one for one in (await self.alerts()).get(name, ()) if labels.items() <= one.items()]
