@@ -21,6 +21,7 @@ from otp.events import NoticesDue
 from otp.model import Caller
 from otp.notices import TYPES
 from otp.ports import Randomness, Seals, Store, Tx
+from otp.projects import ProjectNotFound
 from otp.telling import (
     BOTH_SIGN_MS,
     SECRET_BYTES,
@@ -199,9 +200,11 @@ class Endpoints:
     # ------------------------------------------------------------------ for the operator
 
     async def list_all(self, project_id: str | None, state: str | None, limit: int) -> list[StoredNotice]:
-        """Events of a project, or of all, newest first."""
+        """Events of a project, or of all, newest first. Raises `ProjectNotFound`."""
 
         async def work(tx: Tx) -> list[StoredNotice]:
+            if project_id is not None and await tx.project(project_id) is None:
+                raise ProjectNotFound
             ids = [one.id for one in await tx.every_endpoint() if project_id in (None, one.project_id)]
             return await tx.notices(ids, state, None, limit)
 

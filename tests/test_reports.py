@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
-from api.admin import Refused
+from api.admin import Refused, perform
+from api.event_commands import perform_events
 from api.reports import perform_audit, show_project
 from otp.audit import acting
 from otp.model import Mode
@@ -98,3 +100,18 @@ async def test_the_trail_is_told(world: World, clock: FakeClock, capsys: pytest.
         "                     Shop",
     ]
     assert len(await perform_audit(world.store, {"since": 9 * 24 * HOUR_MS})) == 3
+
+
+@pytest.mark.parametrize(
+    "command,told",
+    [
+        ({"verb": "list", "project": "00000000-0000-4000-8000-00000000dead"}, "project list"),
+        ({"verb": "list", "project": "x"}, "UUID"),
+        ({"verb": "redeliver", "id": "evt_x"}, "events list"),
+    ],
+)
+async def test_events_that_are_none(world: World, command: dict[str, str], told: str) -> None:
+    """A wrong id is not an empty list, and says what to look for."""
+    run = partial(perform_events, hearing(world).endpoints)
+    with pytest.raises(Refused, match=told):
+        await perform({"events": run}, {"group": "events", **command})
