@@ -122,7 +122,8 @@ async def test_what_is_not_there_or_not_sqlite_is_not_moved(
     typed: Typed, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No empty database is made and called moved."""
-    missing = f"tapcode: there is no database {tmp_path}/data/tapcode.db\n"
+    where = "start commands in the folder of the service's .env"
+    missing = f"tapcode: there is no database {tmp_path}/data/tapcode.db: {where}\n"
     assert await typed("move", "--to", url) == (1, "", missing)
     assert await typed("move", "--undo") == (1, "", missing)
     monkeypatch.setenv("DATABASE_URL", url)
