@@ -27,7 +27,7 @@ async def perform_subscribers(people: People, command: Command) -> Any:
     if verb == "unlock":
         return await _unlock(people, _id(command))
     if verb == "find":
-        return [shown(one) for one in await people.find(_who(command))]
+        return [_shown(people, one) for one in await people.find(_who(command))]
     if verb == "forget":
         return await _forget(people, _who(command), with_refusals=bool(command.get("with_refusals")))
     if verb == "export":
@@ -77,7 +77,7 @@ async def _export(people: People, who: Who) -> dict[str, Any]:
         "subscribers.exported",
         subscribers=[one.subscriber.id for kept in found for one, _ in kept.of_subscriptions],
     )
-    return {"format": FORMAT, "people": [_exported(one) for one in found]}
+    return {"format": FORMAT, "people": [_exported(people, one) for one in found]}
 
 
 # ------------------------------------------------------------------ who is meant
@@ -116,7 +116,7 @@ def _user_id(typed: Any) -> int:
 # ------------------------------------------------------------------ as it is shown
 
 
-def shown(one: Membership) -> dict[str, Any]:
+def _shown(people: People, one: Membership) -> dict[str, Any]:
     """A person's relation to a project."""
     sub = one.subscriber
     return {
@@ -131,13 +131,15 @@ def shown(one: Membership) -> dict[str, Any]:
         "subscribed_at": rfc3339(one.consented_at),
         "left_at": _time(one.left_at),
         "last_active_at": rfc3339(one.last_active_at),
-        "locked": sub.locked,
+        "locked": people.is_locked(sub),
         "wrong_codes": sub.wrong_guesses,
     }
 
 
-def _exported(one: Kept) -> dict[str, Any]:
-    subscriptions = [{**shown(membership), **_all(records)} for membership, records in one.of_subscriptions]
+def _exported(people: People, one: Kept) -> dict[str, Any]:
+    subscriptions = [
+        {**_shown(people, membership), **_all(records)} for membership, records in one.of_subscriptions
+    ]
     return {
         "channel": one.person.channel,
         "user_id": one.person.user_id,

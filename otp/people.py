@@ -13,7 +13,7 @@ from otp.errors import SubscriberNotFound
 from otp.events import SubscriberUnlocked
 from otp.forgetting import forget
 from otp.membership import Kind, Membership, Record, Who
-from otp.model import Caller, Ending, ForgottenBy, Person, RequestStatus
+from otp.model import Caller, Ending, ForgottenBy, Person, RequestStatus, Subscriber
 from otp.policy import HOUR_MS, REQUEST_GRACE_MS, REQUEST_LIFE_MS, UPDATE_KEYS_KEPT_MS
 from otp.ports import Store, Tx
 from otp.telling import KEPT_MS, TRIED_FOR_MS
@@ -86,6 +86,10 @@ class People:
 
         return await self._store.read(work)
 
+    def is_locked(self, sub: Subscriber) -> bool:
+        """Whether too many wrong codes were entered, by the budget as it is now."""
+        return sub.locked or sub.wrong_guesses >= self._rules.policy.guess_budget
+
     async def unlock(self, subscriber_id: str) -> bool:
         """Undo the lock of too many wrong codes, as the person's own tap does; whether there was one.
 
@@ -100,7 +104,7 @@ class People:
             sub = await tx.subscriber_by_id(subscriber_id)
             if sub is None:
                 raise _nobody()
-            if not sub.locked and sub.wrong_guesses < self._rules.policy.guess_budget:
+            if not self.is_locked(sub):
                 return False
             # None lives under a lock, but for one whose budget was lowered since it was sent.
             await tx.kill_codes(sub.id, Ending.WITHDRAWN)

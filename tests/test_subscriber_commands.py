@@ -176,8 +176,9 @@ async def test_a_lock_by_a_lowered_budget_is_undone_and_revives_nothing(world: W
     sub = await world.subscribe(ANN)
     code = world.telegram.codes[-1]
     await world.verify(sub, wrong(code))
-    people = People(world.store, replace(world.rules, policy=Policy(guess_budget=1)))
-    assert await people.unlock(sub)
+    strict = replace(world, rules=replace(world.rules, policy=Policy(guess_budget=1)))
+    assert [(await profile(one, sub))["locked"] for one in (world, strict)] == [False, True]
+    assert (await do(strict, "unlock", sub))["unlocked"]
     assert await world.verify(sub, code) == Verdict(Reason.NO_ACTIVE_CODE)
 
 
