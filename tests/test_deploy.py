@@ -331,6 +331,19 @@ def test_the_unit_and_its_command_line_mean_the_same_place() -> None:
     assert f"cd {unit()['WorkingDirectory'][0]} " in said
 
 
+def test_the_operator_is_told_of_every_file() -> None:
+    """By a link, in the walk."""
+    for path in FILES:
+        name = path.relative_to(ROOT).as_posix()
+        assert name in text(ROOT / "docs" / "operations.md") or name in ("Dockerfile", ".dockerignore"), name
+
+
+def test_the_operator_is_told_how_to_rotate_every_secret() -> None:
+    """One that is new must be given its row."""
+    table = text(ROOT / "docs" / "operations.md").partition("## Rotate a secret")[2].partition("\n## ")[0]
+    assert {name for name in SECRETS if f"`{name}`" not in table} == set()
+
+
 def container() -> Any:
     """The one container of the pod."""
     (one,) = kubernetes()["Deployment"]["spec"]["template"]["spec"]["containers"]

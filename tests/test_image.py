@@ -43,7 +43,7 @@ def test_the_image_in_a_folder(tmp_path: Path) -> None:
         volume = tmp_path / f"volume-{number}"  # as an engine makes it: like the folder in the image
         subprocess.run(["cp", "-aT", f"{image.root}{image.volume}", str(volume)], check=True)
         holds(image, volume)
-    subprocess.run(["rm", "-rf", "--one-file-system", str(image.root)], check=True)
+    subprocess.run(["rm", "-rf", "--one-file-system", *map(str, tmp_path.glob("stage-*"))], check=True)
 
 
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:
