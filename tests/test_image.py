@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from config import VERSION
+from tests.deploying import ROOT, text
 from tests.imaging import Stage, build, missing
 from tests.process import API_KEY, free_port, until_serving
 
@@ -36,6 +38,7 @@ def test_the_image_in_a_folder(tmp_path: Path) -> None:
         (
             holds_neither_tools_nor_settings,
             takes_commands_after_the_name_of_the_image,
+            is_restored_as_the_document_says,
             lets_nobody_write_its_root,
             serves_on_a_read_only_root_until_it_is_told_to_end,
         )
@@ -95,6 +98,26 @@ def takes_commands_after_the_name_of_the_image(image: Stage, data: Path) -> None
     made = run(image.contained(create, data))
     assert json.loads(made.stdout)["api_key"].startswith("tc_live_"), made.stderr
     assert run(image.contained([*image.entrypoint, "serve"], data)).returncode == 78
+
+
+def is_restored_as_the_document_says(image: Stage, data: Path) -> None:
+    """A backup is made in the volume; its bytes come back through the container's own shell, owned by its user."""
+    command = [*image.entrypoint, "project", "create", "--name", "Daisy", "--json"]
+    assert run(image.contained(command, data)).returncode == 0
+    done = run(image.contained([*image.entrypoint, "backup", "/data/tonight.db"], data))
+    assert done.returncode == 0, done.stderr
+    copy = (data / "tonight.db").read_bytes()
+    (data / "tapcode.db").write_bytes(b"broken")
+    document = text(ROOT / "docs" / "operations.md")
+    found = re.search(r"--entrypoint sh tapcode -c \\\n +'(.*)' < ", document)
+    assert found is not None
+    restored = subprocess.run(
+        image.contained(["sh", "-c", found[1]], data), input=copy, timeout=60, check=False
+    )
+    assert restored.returncode == 0
+    listed = run(image.contained([*image.entrypoint, "project", "list", "--json"], data))
+    assert [one["name"] for one in json.loads(listed.stdout)] == ["Daisy"], listed.stderr
+    assert (data / "tapcode.db").stat().st_mode & 0o777 == 0o600
 
 
 def lets_nobody_write_its_root(image: Stage, data: Path) -> None:
