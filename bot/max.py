@@ -48,7 +48,8 @@ class MaxSkin:
     def __init__(self, token: str, api_url: str, proxy: str | None = None) -> None:
         """The library brings its own TLS roots: MAX's chain ends in a CA that systems do not ship."""
         # Not bounded here: a code must not wait for a connection behind answers and edits that hang.
-        self._connector = TCPConnector(ssl=create_default_ssl_context(), limit=0)
+        self.trusts = create_default_ssl_context()
+        self._connector = TCPConnector(ssl=self.trusts, limit=0)
         connection = DefaultConnectionProperties(
             timeout=CALL_SECONDS, max_retries=0, connector=self._connector
         )

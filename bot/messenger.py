@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ssl import SSLContext
 from typing import Final, Protocol, TypeGuard
 
 from bot.events import Event, Pressed
@@ -69,6 +70,10 @@ class Hook:
     url: str
     error: str | None = None
     """The last delivery error that the messenger tells of."""
+    error_at: int | None = None
+    """When that was, in ms since the epoch."""
+    pending: int | None = None
+    """Updates that wait to be delivered, where the messenger tells it."""
 
 
 class Skin(Protocol):
@@ -79,6 +84,8 @@ class Skin(Protocol):
     """The header in which the messenger sends the webhook's secret back."""
     replaces_hook: bool
     """Whether registering a webhook silently takes the place of any other one."""
+    trusts: SSLContext
+    """Whose certificates count as the messenger's own."""
 
     def parse(self, body: bytes) -> Event | None:
         """The event in a webhook's body, or None when there is nothing for us in it. Never raises."""

@@ -34,6 +34,7 @@ class StagedSkin:
         self.channel = skin.channel
         self.secret_header = skin.secret_header
         self.replaces_hook = skin.replaces_hook
+        self.trusts = skin.trusts
 
     def parse(self, body: bytes) -> Event | None:
         return self._skin.parse(body)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
+from ssl import SSLContext
 from typing import Any, Final, cast
 
 import bot.light_aiogram  # noqa: F401  # before all other imports of aiogram
@@ -70,6 +71,11 @@ class _Session(AiohttpSession):
         super().__init__(api=api, limit=0, timeout=CALL_SECONDS)
         self._http_proxy = http_proxy
         self._urls: dict[str, str] = {}
+
+    @property
+    def trusts(self) -> SSLContext:
+        """The roots that aiogram brings."""
+        return cast(SSLContext, self._connector_init["ssl"])
 
     async def close(self) -> None:
         """Without aiogram's pause: aiohttp waits for the ends of TLS connections itself."""
@@ -150,6 +156,7 @@ class TelegramSkin:
     def __init__(self, token: str, api_url: str, proxy: str | None = None) -> None:
         self._session = _Session(TelegramAPIServer.from_base(api_url), proxy)
         self._bot = Bot(token, session=self._session)
+        self.trusts = self._session.trusts
 
     def parse(self, body: bytes) -> Event | None:
         return parse(body)
@@ -219,7 +226,10 @@ class TelegramSkin:
 
     async def hooks(self) -> Sequence[Hook]:
         info = await self._call(self._bot.get_webhook_info())
-        return [Hook(info.url, info.last_error_message)] if info.url else []
+        if not info.url:
+            return []
+        failed_at = info.last_error_date and round(info.last_error_date.timestamp() * 1000)
+        return [Hook(info.url, info.last_error_message, failed_at, info.pending_update_count)]
 
     async def register(self, url: str, secret: str) -> None:
         await self._call(

@@ -115,6 +115,20 @@ async def test_show_and_remove(run: Running) -> None:
     assert urls(run, Channel.TELEGRAM) == urls(run, Channel.MAX) == []
 
 
+async def test_telegram_tells_what_became_of_deliveries(run: Running) -> None:
+    """The last error, its moment, and what waits; MAX tells none of it."""
+    [known] = run.demo.telegram.webhooks
+    run.demo.telegram.webhooks[:] = [Webhook(known.url, "s" * 16, known.update_types, START)]
+    person = run.someone()
+    run.demo.telegram.say(person.user_id, "hello")
+    async with asyncio.timeout(5):
+        while (hooks := await run.service.skins[Channel.TELEGRAM].hooks())[0].error is None:
+            pass
+    assert (hooks[0].error_at, hooks[0].pending) == (START, 1)
+    assert "401" in hooks[0].error
+    assert [hook.error_at for hook in await run.service.skins[Channel.MAX].hooks()] == [None]
+
+
 async def test_a_messenger_that_is_down_stops_nobody_else() -> None:
     """The other channel works; the name is asked for until it is known."""
     async with running(telegram_bot_username="given_bot") as run:
