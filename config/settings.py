@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 Command = Literal["serve", "sandbox", "cli"]
 
@@ -23,6 +24,8 @@ METRICS_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{16,200}", re.ASCII)
 """What a bearer token may be made of (RFC 6750)."""
 BOT_NAME: Final = re.compile(r"[A-Za-z0-9_]{3,64}", re.ASCII)
 HTTPS_PORT: Final = 443
+_ALIKE: Final = 0.8
+"""From there on one name is taken for another one that was mistyped."""
 TELEGRAM_PORTS: Final = (HTTPS_PORT, 80, 88, 8443)
 
 
@@ -277,12 +280,20 @@ class SettingsError(Exception):
 
 def load(command: Command, environ: Mapping[str, Any] | None = None) -> Settings:
     """Read and judge the settings for a command. `environ` overrides what is found. Raises `SettingsError`."""
+    settings, problems = judged(command, environ)
+    if settings is None or problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def judged(command: Command, environ: Mapping[str, Any] | None = None) -> tuple[Settings | None, list[str]]:
+    """The settings, with defaults where they are ill, and a line per problem; None when nothing can be read."""
     given = dict(environ or {})
     problems: list[str] = []
     try:
         settings = Settings(**given)
     except UnicodeDecodeError:
-        raise SettingsError([".env: is not UTF-8 text"]) from None
+        return None, [".env: is not UTF-8 text"]
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False)
         problems = [_line(one) for one in found]
@@ -295,9 +306,19 @@ def load(command: Command, environ: Mapping[str, Any] | None = None) -> Settings
         settings = Settings(**{**given, **ill})
     known = {line.partition(":")[0] for line in problems}
     problems += [line for line in _problems(settings, command) if not known & set(_names(line))]
-    if problems:
-        raise SettingsError(problems)
-    return settings
+    return settings, problems
+
+
+def mistyped() -> dict[str, str]:
+    """Names in `.env` that are no settings, by the setting that each is nearly one of."""
+    known = {name.upper() for name in Settings.model_fields}
+    try:
+        written = DotEnvSettingsSource(Settings).env_vars
+    except (OSError, UnicodeDecodeError):
+        return {}
+    strangers = sorted({name.upper() for name in written} - known)
+    near = {name: get_close_matches(name, known, 1, _ALIKE) for name in strangers}
+    return {name: found[0] for name, found in near.items() if found}
 
 
 def _names(line: str) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 import main
-from config.settings import Settings, SettingsError, load
+from config.settings import Settings, SettingsError, judged, load, mistyped
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "key-" + "k" * 32
@@ -521,3 +521,21 @@ def test_the_databases_passwords_are_secrets(environment: Environment):
         DATABASE_DIRECT_URL="postgresql://ann:pass-of-bob@db/otp",
     )  # fmt: skip
     assert {"p%40ss-of-ann", "p@ss-of-ann", "pass-of-bob"} <= set(load("serve").secrets)
+
+
+def test_names_that_are_nearly_settings_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is another program's is not, nor a file that can't be read."""
+    monkeypatch.chdir(tmp_path)
+    assert mistyped() == {}
+    (tmp_path / ".env").write_text("TELEGRAM_TOKEN=1:x\nPOSTGRES_PASSWORD=x\nPORT=80\nSECRET_KEY=x\n")
+    assert mistyped() == {"TELEGRAM_TOKEN": "TELEGRAM_BOT_TOKEN", "SECRET_KEY": "SECRET_KEYS"}
+    (tmp_path / ".env").write_bytes(b"\xff\xfe")
+    assert mistyped() == {}
+    assert judged("serve") == (None, [".env: is not UTF-8 text"])
+
+
+def test_settings_are_judged_without_an_end() -> None:
+    """What is ill has its default, the rest is as it was given."""
+    settings, problems = judged("cli", {"port": "0", "host": "::1"})
+    assert settings is not None
+    assert (settings.port, settings.host, len(problems)) == (8080, "::1", 1)
