@@ -18,7 +18,8 @@ _SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Goes on while the machine is suspended, where the system has such a clock."""
 
 
-def _wall_ms() -> int:
+def wall_ms() -> int:
+    """What this machine takes for the time, right or wrong: milliseconds since the epoch, UTC."""
     return time.time_ns() // 1_000_000
 
 
@@ -41,7 +42,7 @@ class SystemClock:
         self._ahead = self._lead(_boot_ms())
 
     def _lead(self, boot: int) -> int:
-        return _wall_ms() - boot if self._has_wall else 0
+        return wall_ms() - boot if self._has_wall else 0
 
     def now(self) -> int:
         """Milliseconds since the epoch, UTC."""

@@ -33,7 +33,7 @@ class Machine:
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine whose clocks stand still."""
     made = Machine()
-    monkeypatch.setattr(module, "_wall_ms", lambda: made.wall)
+    monkeypatch.setattr(module, "wall_ms", lambda: made.wall)
     monkeypatch.setattr(module, "_boot_ms", lambda: made.boot)
     return made
 
