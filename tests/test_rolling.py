@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 RELEASES = {"0.3.0": "895266f116eca10ceff41581aa49b0a8ff9477c4"}
 """The commits of the releases that had PostgreSQL."""
-PROGRAM = ("api", "bot", "config", "metrics", "otp", "sandbox", "storage", "wiring", "main.py")
+PROGRAM = ("api", "bot", "checks", "config", "metrics", "otp", "sandbox", "storage", "wiring", "main.py")
 NEWEST = max(int(path.name[:4]) for path in MIGRATIONS.glob("*.sql"))
 STEP = f"""-- oldest-program: {NEWEST}
 ALTER TABLE requests ADD COLUMN of_the_next_release TEXT;

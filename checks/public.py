@@ -1,0 +1,74 @@
+"""Whether what comes to `PUBLIC_URL` gets to this service: asked from this machine, so not quite as others see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from checks.calls import Answer, Outside, Unreached, call
+from checks.findings import Finding, ok, problem, warning
+
+SUBJECT: Final = "public url"
+_HERE: Final = "from this machine"
+_WAY: Final = {
+    HTTPStatus.UNAUTHORIZED: (
+        "the service there does not take the webhook secret of these settings",
+        "another tapcode answers, or it runs with other SECRET_KEYS: start it with these settings",
+    ),
+    HTTPStatus.NOT_FOUND: (
+        "nothing is there",
+        "have the proxy pass /webhooks/ to the service with its path as it is; is this channel on there?",
+    ),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("it is not available", "see the lines about service and database"),
+    HTTPStatus.BAD_GATEWAY: ("the proxy does not reach the service", "see where the proxy passes it on to"),
+    HTTPStatus.GATEWAY_TIMEOUT: (
+        "the service does not answer the proxy",
+        "see where the proxy passes it on to",
+    ),
+}
+
+
+async def delivery(url: str, headers: Mapping[str, str], *, outside: Outside | None = None) -> Answer:
+    """Bring an update of no content to a webhook as its messenger would, with its secret; it is taken and dropped.
+
+    Nothing is sent unless the certificate is good. Raises `Unreached`.
+    """
+    sent = {"Content-Type": "application/json", **headers}
+    return await call(url, method="POST", headers=sent, body=b"{}", outside=outside)
+
+
+def judge(path: str, seen: Answer | Unreached, *, delivered: bool) -> Finding:
+    """Of one webhook's path. `delivered`: the messenger has it registered, and tells of no failure."""
+    if isinstance(seen, Answer):
+        return _judge_answer(path, seen)
+    if delivered:
+        return warning(
+            SUBJECT,
+            f"{path} is not reached: {seen.why} ({_HERE}); the messenger tells of no failure",
+            "some networks do not lead back to themselves: try `curl -i` from another one",
+        )
+    return problem(
+        SUBJECT,
+        f"{path} is not reached: {seen.why} ({_HERE})",
+        "see the name's DNS records, the firewall and the proxy; then try `curl -i` from another network",
+    )
+
+
+def _judge_answer(path: str, seen: Answer) -> Finding:
+    if seen.status == HTTPStatus.OK and seen.body.strip() == b"ok":
+        return ok(SUBJECT, f"{path} took an update in {seen.total_ms:.0f} ms ({_HERE})")
+    if seen.status == HTTPStatus.OK:
+        return problem(
+            SUBJECT,
+            f"{path} is answered by another program ({_HERE})",
+            "have the proxy pass /webhooks/ to the service",
+        )
+    what, hint = _WAY.get(
+        HTTPStatus(seen.status) if seen.status in set(HTTPStatus) else HTTPStatus.NOT_FOUND,
+        (
+            "that is not what the service answers",
+            "have the proxy pass /webhooks/ to the service, without redirects",
+        ),
+    )
+    return problem(SUBJECT, f"{path} answers {seen.status}: {what} ({_HERE})", hint)
