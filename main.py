@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from config.arguments import as_command, confirmed, parser, target
+from config.doctor_printing import print_report
 from config.printing import show
 from config.process import EXIT_CONFIG, EXIT_STORE, StartError, raise_file_limit
 from config.settings import Settings, SettingsError, load
@@ -37,6 +39,8 @@ def _run(given: argparse.Namespace) -> int:
     try:
         if given.command in ("serve", "sandbox"):
             return _run_server(given.command == "serve", fetch=getattr(given, "fetch", False))
+        if given.command == "doctor":
+            return _run_doctor(given)
         return _run_command(given)
     except StorageUnusable as error:
         raise StartError(str(error), EXIT_STORE) from error
@@ -55,6 +59,17 @@ def _run_server(real: bool, *, fetch: bool) -> int:
     raise_file_limit()
     asyncio.run(serve(settings) if real else sandbox(settings, fetch=fetch))
     return 0
+
+
+def _run_doctor(given: argparse.Namespace) -> int:
+    from wiring.doctor import doctor
+
+    report = asyncio.run(doctor())
+    if given.json:
+        print(json.dumps(report, ensure_ascii=False))
+    else:
+        print_report(report)
+    return 1 if report["level"] == "problem" else 0
 
 
 def _run_command(given: argparse.Namespace) -> int:

@@ -44,6 +44,7 @@ class MeasuredSkin:
         self.channel = skin.channel
         self.secret_header = skin.secret_header
         self.replaces_hook = skin.replaces_hook
+        self.trusts = skin.trusts
 
     def parse(self, body: bytes) -> Event | None:
         return self._skin.parse(body)

@@ -30,6 +30,10 @@ def parser() -> argparse.ArgumentParser:
     sandbox.add_argument(
         "--fetch", action="store_true", help="fetch updates instead of having them delivered"
     )
+    doctor = commands.add_parser(
+        "doctor", help="look at everything from beside the service; exit code 1 when there is a problem"
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON")
     _project(commands.add_parser("project", help="create and manage projects"))
     backup = commands.add_parser("backup", help="write a checked copy of the database, without codes")
     backup.add_argument("file", metavar="FILE", help="a file that is not there yet")

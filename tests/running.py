@@ -24,7 +24,7 @@ from sandbox.demo import PUBLIC_URL, Demo
 from sandbox.simulator import Simulator
 from sandbox.wire import ChatMessage
 from storage import Reach, open_store
-from tests.fakes import FakeClock, SeededRandomness, at_rest
+from tests.fakes import START, FakeClock, SeededRandomness, at_rest
 from wiring.app import build_app
 from wiring.parts import make_skins
 from wiring.service import Service
@@ -206,10 +206,11 @@ async def running(
     *,
     between: Between | None = None,
     mode: Mode = Mode.LIVE,
+    begins: int = START,
     **settings: Any,
 ) -> AsyncIterator[Running]:
     """Start everything, with people of a mode; settings override the defaults, None takes one away."""
-    clock, randomness = FakeClock(), SeededRandomness()
+    clock, randomness = FakeClock(begins), SeededRandomness()
     with socket.socket() as listener:  # holds the port, and never listens
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", 0))
