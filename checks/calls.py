@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from aiohttp import (
     ClientConnectorCertificateError,
@@ -52,7 +51,7 @@ class Answer:
 
 
 class Unreached(Exception):
-    """No answer came; `why` is for the operator and holds no more of the address than its host."""
+    """No answer came; `why` is for the operator, after the words "is not reached", and holds nothing of the address."""
 
     def __init__(self, stage: str, why: str) -> None:
         super().__init__(why)
@@ -99,8 +98,7 @@ async def call(
                     steps.since_start(),
                 )
         except (ClientError, OSError, ValueError) as error:
-            host = urlsplit(url).hostname or ""
-            raise _unreached(error, host, seconds, steps, proxied=proxy is not None) from None
+            raise _unreached(error, seconds, steps, proxied=proxy is not None) from None
 
 
 class _Steps:
@@ -127,22 +125,24 @@ class _Steps:
         self.connect_ms = self.since_start()
 
 
-def _unreached(error: Exception, host: str, seconds: float, steps: _Steps, *, proxied: bool) -> Unreached:
+def _unreached(error: Exception, seconds: float, steps: _Steps, *, proxied: bool) -> Unreached:
     """In the words of somebody who stands beside the machine. Texts of exceptions may hold the address."""
     if isinstance(error, TimeoutError):
         return Unreached("time", _too_late(seconds, steps))
     if isinstance(error, ClientConnectorCertificateError):
         return Unreached("certificate", f"its certificate is refused: {refusal(error.certificate_error)}")
     if isinstance(error, ClientConnectorDNSError):
-        what = "the proxy's name" if proxied else f"the name {host}"
-        return Unreached("name", f"{what} can't be resolved ({system(error.os_error)})")
+        what = "the proxy's name" if proxied else "its name"
+        return Unreached(
+            "proxy" if proxied else "name", f"{what} can't be resolved ({system(error.os_error)})"
+        )
     if isinstance(error, ClientHttpProxyError):
         return Unreached("proxy", f"the proxy answered {error.status}")
     if isinstance(error, ClientConnectorSSLError):
         return Unreached("tls", "no TLS connection came about")
     if isinstance(error, ClientConnectorError):
-        whom = "the proxy" if proxied else host
-        return Unreached("connect", f"no connection to {whom} ({system(error.os_error)})")
+        whom = " to the proxy" if proxied else ""
+        return Unreached("proxy" if proxied else "connect", f"no connection{whom} ({system(error.os_error)})")
     return Unreached("answer", "the connection ended without a readable answer")
 
 

@@ -87,7 +87,7 @@ async def _handshake(
     except ssl.SSLCertVerificationError as error:
         return [], error
     except TimeoutError:
-        raise Unreached("time", f"no TLS connection to {host}:{port} within {CALL_SECONDS:g} s") from None
+        raise Unreached("time", f"no TLS connection within {CALL_SECONDS:g} s") from None
     try:
         return [_read(one) for one in _sent(writer.get_extra_info("ssl_object"))], None
     finally:
@@ -102,7 +102,7 @@ async def _connected(host: str, port: int, context: ssl.SSLContext, outside: Out
     try:
         found = await resolver.resolve(host, port, socket.AF_UNSPEC)
     except OSError as error:
-        raise Unreached("name", f"the name {host} can't be resolved ({system(error)})") from None
+        raise Unreached("name", f"its name can't be resolved ({system(error)})") from None
     failed: OSError = OSError("no address")
     for address in found:
         try:
@@ -112,12 +112,12 @@ async def _connected(host: str, port: int, context: ssl.SSLContext, outside: Out
         except ssl.SSLCertVerificationError:
             raise
         except ssl.SSLError:
-            raise Unreached("tls", f"{host}:{port} speaks no TLS that this program knows") from None
+            raise Unreached("tls", f"port {port} speaks no TLS that this program knows") from None
         except OSError as error:
             failed = error
         else:
             return writer
-    raise Unreached("connect", f"no connection to {host}:{port} ({system(failed)})")
+    raise Unreached("connect", f"no connection ({system(failed)})")
 
 
 def _sent(connection: Any) -> list[bytes]:

@@ -38,24 +38,24 @@ async def delivery(url: str, headers: Mapping[str, str], *, outside: Outside | N
     return await call(url, method="POST", headers=sent, body=b"{}", outside=outside)
 
 
-def judge(path: str, seen: Answer | Unreached, *, delivered: bool) -> Finding:
-    """Of one webhook's path. `delivered`: the messenger has it registered, and tells of no failure."""
-    if isinstance(seen, Answer):
-        return _judge_answer(path, seen)
+def judge_unreached(host: str, seen: Unreached, *, delivered: bool) -> Finding:
+    """Nobody answered. `delivered`: a messenger has it registered, and tells of no failure."""
+    text = f"{host} is not reached {_HERE}: {seen.why}"
     if delivered:
         return warning(
             SUBJECT,
-            f"{path} is not reached: {seen.why} ({_HERE}); the messenger tells of no failure",
+            f"{text}; Telegram tells of no failure",
             "some networks do not lead back to themselves: try `curl -i` from another one",
         )
     return problem(
         SUBJECT,
-        f"{path} is not reached: {seen.why} ({_HERE})",
+        text,
         "see the name's DNS records, the firewall and the proxy; then try `curl -i` from another network",
     )
 
 
-def _judge_answer(path: str, seen: Answer) -> Finding:
+def judge(path: str, seen: Answer) -> Finding:
+    """What one webhook's path answered."""
     if seen.status == HTTPStatus.OK and seen.body.strip() == b"ok":
         return ok(SUBJECT, f"{path} took an update in {seen.total_ms:.0f} ms ({_HERE})")
     if seen.status == HTTPStatus.OK:

@@ -46,7 +46,9 @@ def judge_away(where: str, why: str, *, owned: bool) -> Finding:
             "see its log, and whether HOST and PORT here are those it was started with",
         )
     return problem(
-        SUBJECT, f"does not run: {why}", "start it, and see its log when it does not stay (systemctl status)"
+        SUBJECT,
+        f"nobody answers at {where}: {why}",
+        "start it, and see its log when it does not stay (systemctl status)",
     )
 
 

@@ -111,7 +111,7 @@ async def stopped(made: Installation) -> None:
         (
             stopped,
             {"service": PROBLEM, "public url": WARNING},
-            ["does not run", "Connection refused", "tells of no failure"],
+            ["nobody answers at", "Connection refused", "tells of no failure"],
         ),
     ],
 )

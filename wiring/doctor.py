@@ -232,12 +232,17 @@ def _judge_public(settings: Settings, seen: Seen, now: int) -> Iterable[Finding]
         return
     if isinstance(seen.chain, certificates.Chain):
         yield certificates.judge(seen.chain, now)
+    told = {"certificate"} if _refused(seen.chain) else set()
     for channel in (one for one in Channel if one in seen.deliveries):
         got = seen.deliveries[channel]
-        answer = got if isinstance(got, Answer) else _unreached(got)
-        if isinstance(answer, Unreached) and answer.stage == "certificate" and _refused(seen.chain):
-            continue  # told already
-        yield public.judge(f"/webhooks/{channel}", answer, delivered=_delivered(settings, seen, now))
+        if isinstance(got, Answer):
+            yield public.judge(f"/webhooks/{channel}", got)
+            continue
+        unreached = _unreached(got)
+        if unreached.stage not in told:  # the way is the same for all
+            told.add(unreached.stage)
+            host = urlsplit(settings.public_url).hostname or ""
+            yield public.judge_unreached(host, unreached, delivered=_delivered(settings, seen, now))
 
 
 def _refused(chain: certificates.Chain | Exception | None) -> bool:
