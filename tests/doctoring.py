@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import ClientError, ClientSession, web
 
 from checks.calls import Outside
+from checks.disk import GIB, Space
 from checks.findings import Finding, Level
 from config.clock import wall_ms
 from config.settings import Settings, load
@@ -23,6 +24,7 @@ from wiring.doctor import examined
 from wiring.looking import Surroundings
 
 HOST = PUBLIC_URL.removeprefix("https://")
+ROOMY = Space(50 * GIB, 100 * GIB, None)
 STRONG = "Zq3vK8nR1xW6tJ0bL5yHc9mPf2sGd7uE_aXoN4iTQw-kVB"
 
 
@@ -36,9 +38,17 @@ class Installation:
     database: Path
     given: dict[str, Any]
 
-    async def look(self, *, seconds: float = 10, now: Callable[[], int] = wall_ms, **settings: Any) -> Told:
+    async def look(
+        self,
+        *,
+        seconds: float = 10,
+        now: Callable[[], int] = wall_ms,
+        space: Space = ROOMY,
+        **settings: Any,
+    ) -> Told:
         """What the doctor says; settings are those of the service unless they are given."""
-        around = Surroundings(now, Outside(self.authority.trusting(), self.names), seconds, _at_once)
+        outside = Outside(self.authority.trusting(), self.names)
+        around = Surroundings(now, outside, seconds, lambda _: space, _at_once)
         return Told(await examined(load("cli", {**self.given, **settings}), around))
 
 

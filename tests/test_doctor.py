@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from checks.disk import GIB, MIB, Space
 from checks.findings import Level
 from config.clock import wall_ms
 from otp.model import Channel
@@ -158,6 +159,14 @@ async def test_a_clock_that_is_off_by_a_minute(tmp_path: Path) -> None:
     assert "ahead of Telegram's and MAX's" in ahead.said("clock")
     assert "behind Telegram's and MAX's" in behind.said("clock")
     assert "the database has seen a time" in behind.said("clock")
+
+
+async def test_a_disk_that_is_almost_full(tmp_path: Path) -> None:
+    """As the system tells it."""
+    async with installation(tmp_path) as made:
+        told = await made.look(space=Space(30 * MIB, 100 * GIB, None))
+    assert told.bad == {"disk": PROBLEM}
+    assert "30.0 MiB free of 100 GiB" in told.said("disk")
 
 
 async def test_settings_that_are_not_those_of_the_service(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ class Surroundings:
     now: Callable[[], int] = wall_ms
     outside: Outside = field(default_factory=Outside)
     look_seconds: float = LOOK_SECONDS
+    space: Callable[[str], disk.Space] = disk.space
     fsync: Callable[[int], None] = os.fsync
 
 
@@ -99,7 +100,7 @@ async def look(settings: Settings, skins: Mapping[Channel, Skin], around: Surrou
         folder = folder_of(str(path))
         looks += [
             keep("sqlite", look_at_sqlite(str(path))),
-            keep("space", asyncio.to_thread(disk.space, folder)),
+            keep("space", asyncio.to_thread(around.space, folder)),
             keep("fsync", disk.fsync_time(folder, fsync=around.fsync)),
             keep("owned", _listens(socket_path(str(path)))),
         ]
