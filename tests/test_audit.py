@@ -48,6 +48,7 @@ SERVE = {"serve", "sandbox"}
 LOOK = {
     "audit",
     "backup",
+    "doctor",
     "events list",
     "project list",
     "project show",
