@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from api import schemas, subscribers, withdrawals
 from otp import pairing
 from otp.account_calls import AccountCalls
+from otp.channels import AUTO
 from otp.errors import InvalidField
 from otp.model import Caller, Channel, CodeTerms, Context, Delivery
 from otp.policy import LENGTHS, REQUEST_LIFE_MS, SECOND_MS, Policy
@@ -21,7 +22,6 @@ LINKS: Final = {
     Channel.MAX: "https://max.ru/{bot}?start=otp_{id}",
 }
 
-AUTO: Final = "auto"
 """In place of a channel: whichever works."""
 
 Run = Callable[..., Awaitable[dict[str, Any]]]
@@ -146,8 +146,7 @@ async def _verify(service: OtpService, caller: Caller, body: schemas.VerifyBody)
 
 async def _request(service: OtpService, caller: Caller, body: schemas.RequestBody) -> dict[str, Any]:
     wanted = body.channel if "channel" in body.model_fields_set else None
-    auto = wanted == AUTO
-    channel = None if wanted is None or auto else Channel(wanted)
+    channel = wanted if wanted is None or wanted == AUTO else Channel(wanted)
     terms, context = _terms(service.policy, body), _context(body)
     page = None
     if "page" in body.model_fields_set:
@@ -157,7 +156,6 @@ async def _request(service: OtpService, caller: Caller, body: schemas.RequestBod
         channel,
         terms,
         context,
-        auto=auto,
         match=body.match,
         external_id=body.external_id,
         page=page,

@@ -24,6 +24,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "event_not_found": (404, "No such event"),
     "method_not_allowed": (405, "This path does not take this method"),
     "channel_unavailable": (409, "The channel is switched off"),
+    "phone_unavailable": (409, "No phone number can be asked for there"),
     "request_not_pending": (409, "The request is not pending any more"),
     "page_unavailable": (409, "There is no hosted page here"),
     "return_url_refused": (409, "The hosted page can't lead back to this address"),

@@ -1,4 +1,4 @@
-"""The bots' background jobs: look after each channel, and tell people that they were locked."""
+"""The bots' background jobs: look after each channel, tell people that they were locked, ask for a phone number."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from otp.delivery import Rules
 from otp.housekeeping import Closing, ClosingQuestion, closing, lock_notice
 from otp.jobs import Handler, Retry
 from otp.model import Channel, Job
+from otp.phones import question
 from otp.policy import ATTEMPT_TIMEOUT_MS, MINUTE_MS, SECOND_MS
 from otp.ports import Clock, NotSent, Store, Unknown
 
@@ -26,6 +27,10 @@ EDIT_AGAIN_MS: Final = 1 * SECOND_MS
 """Doubled with each attempt: the last one is after about four minutes."""
 EDITS_AT_ONCE: Final = 6
 """Edits of one messenger: two that hang leave room for all other jobs (`otp.jobs.AT_ONCE`)."""
+ASKS_AT_ONCE: Final = 3
+"""Questions for phone numbers: beside edits that hang in both messengers they leave room for other jobs."""
+ASK_AGAIN_MS: Final = 1 * SECOND_MS
+"""Doubled with each attempt, up to a minute, while the question is open."""
 BUSY_MS: Final = 5 * SECOND_MS
 """When an edit that found no room is looked at again."""
 AGAIN_MS: Final = (1 * SECOND_MS, 2 * SECOND_MS, 5 * SECOND_MS, 10 * SECOND_MS, 30 * SECOND_MS)
@@ -87,3 +92,32 @@ def tell_locked(store: Store, rules: Rules, dialog: Dialog, replies: Replies) ->
         return None
 
     return tell
+
+
+def ask_phone(store: Store, clock: Clock, skins: Mapping[Channel, Skin]) -> Handler:
+    """Ask a person for their phone number, after the code; again while that certainly did not go out and is worth it.
+
+    Who dies in between asks once more: a question twice does less harm than one that the site waits for in vain.
+    """
+    under_way = 0
+
+    async def ask(job: Job) -> Retry | None:
+        nonlocal under_way
+        asked = await store.read(lambda tx: question(tx, job))
+        skin = skins.get(asked.subscriber.person.channel) if asked is not None else None
+        if asked is None or skin is None:
+            return None
+        if under_way >= ASKS_AT_ONCE:
+            return Retry(clock.now() + ASK_AGAIN_MS, tried=False)
+        message = phrases.phone_question(texts_for(asked.subscriber.language), asked.project)
+        under_way += 1
+        try:
+            outcome = await skin.send(asked.subscriber.person.user_id, message, ATTEMPT_TIMEOUT_MS)
+        finally:
+            under_way -= 1
+        if not isinstance(outcome, NotSent):
+            return None
+        wait = max(outcome.retry_after_ms, ASK_AGAIN_MS << min(job.attempts, 6))
+        return Retry(clock.now() + wait)
+
+    return ask

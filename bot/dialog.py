@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Final
 
 from bot import phrases
-from bot.events import Event, Left, Opened, Pressed, Said
+from bot.events import Event, Left, Opened, Pressed, Said, SharedContact
 from bot.messages import Message
 from bot.messenger import Answer, Reply, Say, notice
 from bot.texts import Texts, languages, texts_for
 from otp import pairing
 from otp.events import DeliverySettled
 from otp.model import Person, Project, SentMessage, Subscriber
+from otp.numbers import looks_typed
 from otp.outcomes import (
     Asked,
     Cancelled,
@@ -25,12 +26,17 @@ from otp.outcomes import (
     MustUnlock,
     NoSuchPairing,
     NotYours,
+    NumberSkipped,
+    NumberTaken,
+    NumberUnasked,
+    NumberUnfit,
     Offered,
     Opening,
     Pressing,
     Refusing,
     Repeated,
     Reported,
+    Sharing,
     Subscriptions,
     TooLate,
     TryLater,
@@ -39,6 +45,7 @@ from otp.outcomes import (
     Unwanted,
     WrongNumber,
 )
+from otp.phones import Phones
 from otp.ports import Randomness
 from otp.protection import Protection
 from otp.taps import Taps, Update
@@ -65,10 +72,16 @@ class Dialog:
     """Answers events. `may_speak` says whether one more sentence to a person is within the limits."""
 
     def __init__(
-        self, taps: Taps, protection: Protection, randomness: Randomness, may_speak: Callable[[Person], bool]
+        self,
+        taps: Taps,
+        protection: Protection,
+        phones: Phones,
+        randomness: Randomness,
+        may_speak: Callable[[Person], bool],
     ) -> None:
         self._taps = taps
         self._protection = protection
+        self._phones = phones
         self._randomness = randomness
         self._may_speak = may_speak
 
@@ -86,6 +99,8 @@ class Dialog:
                 return await (
                     self._open(update, request_id) if request_id is not None else self._look(update, payload)
                 )
+            case SharedContact(update, number, own):
+                return self._shared(update, await self._phones.share(update, number, own=own))
             case Said(update, text):
                 return await self._said(update, text)
 
@@ -94,12 +109,16 @@ class Dialog:
         name, rest = (command["name"].lower(), command["rest"] or "") if command else ("", text)
         if name == "lang":
             return self._sentence(update, phrases.choose_language())
+        if phrases.is_skip(text):
+            return self._shared(update, await self._phones.skip(update))
         request_id = request_id_in(rest) if name in ("", "start") else None
         if request_id is not None:
             return await self._open(update, request_id)
         pairing_code = pairing.typed(rest) if name in ("", "start") else None
         if pairing_code is not None:
             return await self._pair(update, pairing_code, rest)
+        if looks_typed(text):
+            return self._typed(update, await self._phones.typed(update))
         return await self._look(update, rest if name == "start" else "", stop=name == "stop")
 
     async def _pair(self, update: Update, pairing_code: str, typed: str) -> Sequence[Reply]:
@@ -113,6 +132,28 @@ class Dialog:
                 )
             return self._sentence(update, phrases.no_such_pairing(texts_for(update.language), outcome))
         return [] if isinstance(outcome, Repeated) else self._opened(update, outcome)
+
+    def _shared(self, update: Update, outcome: Sharing) -> Sequence[Reply]:
+        """What came of a contact, or of passing over the question for it."""
+        texts = texts_for(update.language)
+        match outcome:
+            case Repeated():
+                return []
+            case Dead(why):
+                return self._sentence(update, phrases.dead(texts, why))
+            case NumberUnasked():
+                return self._sentence(update, phrases.phone_unasked(texts))
+            case NumberUnfit():
+                return self._sentence(update, phrases.phone_unfit(texts, outcome))
+            case NumberTaken() | NumberSkipped():
+                return self._sentence(update, phrases.phone_done(texts, outcome))
+
+    def _typed(self, update: Update, outcome: Sharing) -> Sequence[Reply]:
+        """What comes of a number that was written: where nobody asks for one, it is like anything else."""
+        if isinstance(outcome, NumberUnasked):
+            nothing = Subscriptions([], [])
+            return self._sentence(update, phrases.help_page(texts_for(update.language), nothing))
+        return self._shared(update, outcome)
 
     async def _open(self, update: Update, request_id: str) -> Sequence[Reply]:
         outcome = await self._taps.open(update, request_id)

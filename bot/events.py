@@ -29,6 +29,15 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedContact:
+    """A contact was sent to the bot. `own`: the messenger vouches that it is the sender's, sent by themselves."""
+
+    update: Update
+    number: str = field(repr=False)
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Pressed:
     """A button was pressed on the bot's message of that id, where the messenger says which."""
 
@@ -45,7 +54,7 @@ class Left:
     update: Update
 
 
-Event = Opened | Said | Pressed | Left
+Event = Opened | Said | SharedContact | Pressed | Left
 
 
 def language_of(value: object) -> str:

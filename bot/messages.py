@@ -53,12 +53,37 @@ Button = Press | Copy | Link
 
 
 @dataclass(frozen=True, slots=True)
+class AskContact:
+    """A key that sends the person's own contact, after the messenger has asked whether they mean it."""
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A key that writes its label."""
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keyboard:
+    """Keys in place of the person's own keyboard, each in a row of its own, for one use; without any the own one is back.
+
+    Of the messengers only those in `otp.policy.PHONE_CHANNELS` are given one.
+    """
+
+    keys: tuple[AskContact | Write, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One message; each button has a row of its own."""
+    """One message; each button has a row of its own. It has buttons or a keyboard, not both."""
 
     text: str = field(repr=False)
     marks: tuple[Mark, ...] = ()
     buttons: tuple[Button, ...] = ()
+    keyboard: Keyboard | None = None
 
 
 @dataclass(slots=True)
@@ -79,3 +104,7 @@ class Page:
     def message(self, *buttons: Button) -> Message:
         """The finished message."""
         return Message("\n".join(self.lines), tuple(self.marks), buttons)
+
+    def with_keyboard(self, *keys: AskContact | Write) -> Message:
+        """The finished message, with keys in place of the person's keyboard; without any with their own one again."""
+        return Message("\n".join(self.lines), tuple(self.marks), keyboard=Keyboard(keys))

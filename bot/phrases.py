@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bot.messages import Button, Copy, Link, Message, Page, Press, Style
+from bot.messages import AskContact, Button, Copy, Link, Message, Page, Press, Style, Write
 from bot.texts import Texts, languages
 from otp import words
 from otp.housekeeping import Closing
@@ -16,9 +16,13 @@ from otp.outcomes import (
     Hurdle,
     MustUnlock,
     NoSuchPairing,
+    NumberSkipped,
+    NumberTaken,
+    NumberUnfit,
     Offered,
     Reported,
     Subscriptions,
+    Unfit,
     Unusable,
     Unwanted,
     WrongNumber,
@@ -264,6 +268,39 @@ def no_such_pairing(texts: Texts, outcome: NoSuchPairing) -> Message:
     if outcome.wait_minutes is None:
         return Page().line(texts("pairing.unknown")).message()
     return Page().line(texts("pairing.wait", minutes=texts.count("minutes", outcome.wait_minutes))).message()
+
+
+def phone_question(texts: Texts, project: Project) -> Message:
+    """The question for a phone number: that it is optional, who gets it and how long it stays."""
+    page = _titled(project).line(texts("phone.ask")).line("")
+    page.line(texts("phone.kept" if project.keep_phone else "phone.not_kept"))
+    return page.with_keyboard(*_phone_keys(texts))
+
+
+def phone_unfit(texts: Texts, outcome: NumberUnfit) -> Message:
+    """What was sent is no number that counts. The keys are there again where another try can help."""
+    page = _titled(outcome.project).line(texts(f"phone.{outcome.why}"))
+    return page.with_keyboard(*(() if outcome.why is Unfit.UNUSABLE else _phone_keys(texts)))
+
+
+def phone_done(texts: Texts, outcome: NumberTaken | NumberSkipped) -> Message:
+    """The question is answered."""
+    taken = isinstance(outcome, NumberTaken)
+    return _titled(outcome.project).line(texts("phone.taken" if taken else "phone.skipped")).with_keyboard()
+
+
+def phone_unasked(texts: Texts) -> Message:
+    """Nobody asks: an old keyboard, or a contact out of the blue."""
+    return Page().line(texts("phone.unasked")).with_keyboard()
+
+
+def is_skip(text: str) -> bool:
+    """Whether the key was pressed by which the question is passed over, in whatever language it was shown."""
+    return text in {texts("buttons.skip") for texts in languages().values()}
+
+
+def _phone_keys(texts: Texts) -> tuple[AskContact, Write]:
+    return AskContact(texts("buttons.share_phone")), Write(texts("buttons.skip"))
 
 
 def _titled(project: Project) -> Page:

@@ -36,9 +36,9 @@ from aiogram.methods.base import TelegramType
 from aiogram.types import BotCommand
 from aiohttp import ClientError
 
-from bot.events import Event, Left, Pressed, Said, language_of, time_of, user_id_of
+from bot.events import Event, Left, Pressed, Said, SharedContact, language_of, time_of, user_id_of
 from bot.lines import CALL_SECONDS, call, limits, never_left
-from bot.messages import Button, Copy, Link, Message, Press
+from bot.messages import AskContact, Button, Copy, Keyboard, Link, Message, Press
 from bot.messenger import FETCH_SECONDS, Fetched, Hook, Introduction, MessengerError, checked_name
 from otp.model import Channel, Person, Refusal
 from otp.ports import Accepted, NotSent, Outcome, Refused, Unknown
@@ -50,6 +50,8 @@ CONNECTIONS: Final = 100
 pool: a code must not wait for a connection behind answers and edits that hang."""
 LONGEST_WAIT_SECONDS: Final = 86_400
 """What no time of ours can hold is as good as a day."""
+_SECOND_HAND: Final = ("forward_origin", "forward_from", "forward_date", "via_bot")
+"""Fields of a message that did not come from its sender's own hand; `forward_from` and `forward_date` until Bot API 7.0."""
 _ANY: Final = GetMe()
 """Stands for the method in aiogram's errors: one that holds a message would hold a code."""
 _UNAUTHORIZED: Final = (TelegramUnauthorizedError, TelegramNotFound)
@@ -297,7 +299,19 @@ def _content(message: Message) -> dict[str, Any]:
         content["entities"] = marks
     if message.buttons:
         content["reply_markup"] = {"inline_keyboard": [[_button(button)] for button in message.buttons]}
+    elif message.keyboard is not None:
+        content["reply_markup"] = _keyboard(message.keyboard)
     return content
+
+
+def _keyboard(keyboard: Keyboard) -> dict[str, Any]:
+    if not keyboard.keys:
+        return {"remove_keyboard": True}
+    rows = [
+        [{"text": key.label, **({"request_contact": True} if isinstance(key, AskContact) else {})}]
+        for key in keyboard.keys
+    ]
+    return {"keyboard": rows, "one_time_keyboard": True, "resize_keyboard": True}
 
 
 def _utf16(text: str) -> int:
@@ -348,8 +362,21 @@ def _update(key: str, sender: Any, chat: Any, date: Any = None) -> Update | None
 
 def _message(key: str, message: Mapping[str, Any]) -> Event | None:
     update = _update(key, message.get("from"), message.get("chat"), message.get("date"))
-    text = message.get("text")
-    return None if update is None else Said(update, text if isinstance(text, str) else "")
+    if update is None:
+        return None
+    contact, text = message.get("contact"), message.get("text")
+    if isinstance(contact, dict):
+        return _contact(update, message, contact)
+    return Said(update, text if isinstance(text, str) else "")
+
+
+def _contact(update: Update, message: Mapping[str, Any], contact: Mapping[str, Any]) -> Event:
+    """The person's own contact has their user id. What was forwarded, or made by another bot, is not theirs to share."""
+    number = contact.get("phone_number")
+    own = user_id_of(contact.get("user_id")) == update.person.user_id and not any(
+        name in message for name in _SECOND_HAND
+    )
+    return SharedContact(update, number if isinstance(number, str) else "", own)
 
 
 def _press(key: str, query: Mapping[str, Any]) -> Event | None:

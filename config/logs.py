@@ -30,6 +30,8 @@ from otp.events import (
     CodeVerified,
     DeliverySettled,
     EndpointChanged,
+    PhoneAsked,
+    PhoneShared,
     SubscriberForgotten,
     SubscriberJoined,
     SubscriberLeft,
@@ -305,6 +307,8 @@ def log_event(event: OtpEvent) -> None:
         log.info(
             name, project=event.project_id, subscriber=event.subscriber_id, purpose=event.purpose, **left
         )
+    elif isinstance(event, (PhoneAsked, PhoneShared)):
+        log.info(name, project=event.subscriber.project_id, subscriber=event.subscriber.id)
     elif isinstance(event, (SubscriberLocked, SubscriberUnlocked, SubscriberJoined, SubscriberLeft)):
         say = log.warning if isinstance(event, SubscriberLocked) else log.info
         say(name, project=event.subscriber.project_id, subscriber=event.subscriber.id)

@@ -32,6 +32,7 @@ WHEN = {
     "locked": "Too many wrong codes",
     "pairing": "A pairing code that is none",
     "report": "“It wasn't me”, and wanting nothing more",
+    "phone": "The question for a phone number, where a site asks for it",
     "dead": "A link or button that does nothing any more",
     "popup": "Popups",
     "help": "/start, /help and everything else",

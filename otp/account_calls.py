@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from otp.errors import (
@@ -15,6 +15,7 @@ from otp.errors import (
 )
 from otp.forgetting import forget
 from otp.model import Caller, Channel, Code, CodeTerms, Context, Delivery, Profile, Request, Subscriber
+from otp.phones import kept
 from otp.policy import DEFAULT_PURPOSE, FIRST_PATIENCE_MS, MIN_ATTEMPT_MS, ORPHAN_MS, SEND_PATIENCE_MS
 from otp.ports import Tx
 from otp.service import OtpService, Reason, Verdict, asked
@@ -178,7 +179,7 @@ class AccountCalls:
                 return Profile(scene, tx.now, None)
             if found is None or not found.subscriber.subscribed:
                 raise _nobody()
-            return found
+            return replace(found, phone=await kept(tx, self._service.rules.seals, subscriber_id))
 
         return await self._store.read(work)
 

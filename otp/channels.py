@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 from otp.breaker import Breaker
 from otp.model import Channel
 from otp.ports import Tx
+
+Auto = Literal["auto"]
+AUTO: Final = "auto"
+"""In place of a channel: whichever works."""
 
 
 class Health(StrEnum):

@@ -13,7 +13,14 @@ from uuid import UUID
 from otp import stage
 from otp.accounts import reached
 from otp.codes import KeyRing, given_seed
-from otp.events import CLOSE_MESSAGE, DeliveryClaimed, DeliverySettled, RequestFinished, SubscriberLeft
+from otp.events import (
+    CLOSE_MESSAGE,
+    DeliveryClaimed,
+    DeliverySettled,
+    PhoneAsked,
+    RequestFinished,
+    SubscriberLeft,
+)
 from otp.lifecycle import status_at
 from otp.model import (
     Cause,
@@ -38,6 +45,7 @@ from otp.policy import (
     MIN_ATTEMPT_MS,
     MINUTE_MS,
     ORPHAN_MS,
+    PHONE_CHANNELS,
     SEND_PATIENCE_MS,
     WORTH_SENDING_MS,
     Policy,
@@ -46,7 +54,7 @@ from otp.policy import (
     wait_for_room,
     whole_minutes,
 )
-from otp.ports import Accepted, NotSent, Outcome, Randomness, Refused, Tx, Unknown
+from otp.ports import Accepted, NotSent, Outcome, Randomness, Refused, Seals, Tx, Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,7 @@ class Rules:
     policy: Policy
     keys: KeyRing
     randomness: Randomness
+    seals: Seals
 
 
 # ------------------------------------------------------------------ claiming
@@ -319,18 +328,29 @@ async def _accept(tx: Tx, rules: Rules, delivery: Delivery) -> Delivery:
         request = await tx.request(delivery.request_id)
         if request is not None:
             end = status_at(request, delivery, tx.now)
-            await finish(
-                tx,
-                request,
-                RequestStatus.SENT if end is RequestStatus.PENDING else end,
-                delivery.subscriber_id,
-            )
+            end = RequestStatus.SENT if end is RequestStatus.PENDING else end
+            finished = await finish(tx, request, end, delivery.subscriber_id)
+            if finished and end is RequestStatus.SENT:
+                await _ask_number(tx, request, sub)
     # The newest message of a code is the one that lives; it is closed when the code ends, at the latest by time.
     if delivery.reuses:
         await tx.end_messages(delivery.code_id, Ending.REPEATED, but=delivery.id)
         ends_at = await tx.code_end(delivery.code_id)
     await tx.ensure_job(CLOSE_MESSAGE, delivery.id, tx.now if ends_at is None else ends_at)
     return await _settle(tx, rules, delivery, DeliveryState.ACCEPTED, None, sub)
+
+
+async def _ask_number(tx: Tx, request: Request, sub: Subscriber | None) -> None:
+    """The code is in the chat: now the person may be asked for their number, which delays nobody."""
+    if (
+        not request.asks_phone
+        or sub is None
+        or not sub.subscribed
+        or sub.person.channel not in PHONE_CHANNELS
+    ):
+        return
+    await tx.ask_number(request.id, sub)
+    tx.emit(PhoneAsked(request.id, sub))
 
 
 def _code_message(delivery: Delivery) -> SentMessage:
@@ -488,10 +508,11 @@ async def withdraw(tx: Tx, rules: Rules, delivery: Delivery, refusal: Refusal) -
 
 
 async def leave(tx: Tx, rules: Rules, sub: Subscriber) -> None:
-    """Unsubscribe: live codes die with it, and what was not yet attempted is withdrawn."""
+    """Unsubscribe: live codes die with it, their number is erased, and what was not yet attempted is withdrawn."""
     if not await tx.set_subscribed(sub.id, False):
         return
     await tx.kill_codes(sub.id, Ending.WITHDRAWN)
+    await tx.drop_numbers(sub.id)
     for delivery in await tx.claimed_for(sub.id):
         await withdraw(tx, rules, delivery, Refusal.WITHDRAWN)
     tx.emit(SubscriberLeft(replace(sub, subscribed=False)))

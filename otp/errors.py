@@ -98,6 +98,12 @@ class WebhookDisabled(OtpError):
     code = "webhook_disabled"
 
 
+class PhoneUnavailable(OtpError):
+    """No messenger of this request can prove whose phone number it is."""
+
+    code = "phone_unavailable"
+
+
 class ChannelUnavailable(OtpError):
     """That messenger is switched off here."""
 

@@ -27,6 +27,8 @@ CLOSE_MESSAGE: Final = "close"
 """Job: bring a message up to date whose code has ended, or whose question is over. Its subject is the message's id."""
 ERASE_PROJECT: Final = "erase_project"
 """Job: erase the rest of a deleted project. Its subject is the project's id."""
+ASK_PHONE: Final = "ask_phone"
+"""Job: ask a person for their phone number. Its subject is the request's id."""
 TELL_LOCKED: Final = "tell_locked"
 """Job: tell a person that they were locked. Its subject is the subscriber's id."""
 
@@ -120,6 +122,22 @@ class DeliverySettled:
     offer: SentMessage | None
     mode: Mode | None = None
     """Of its subscriber; None when there is none any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneAsked:
+    """A code was delivered, and its person is asked for their phone number now."""
+
+    request_id: str
+    subscriber: Subscriber
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneShared:
+    """The person shared their own number; it is told to the site, and here to nobody."""
+
+    request_id: str
+    subscriber: Subscriber
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +257,8 @@ Event = (
     | CodeReported
     | DeliveryClaimed
     | DeliverySettled
+    | PhoneAsked
+    | PhoneShared
     | CodeVerified
     | WrongCode
     | MessageOver
@@ -258,6 +278,8 @@ def jobs_of(event: Event) -> list[tuple[str, str]]:
     """The background jobs (kind, subject) that an event brings, due at once."""
     if isinstance(event, MessageOver):
         return [(CLOSE_MESSAGE, event.message_id)]
+    if isinstance(event, PhoneAsked):
+        return [(ASK_PHONE, event.request_id)]
     if isinstance(event, SubscriberLocked):
         return [(TELL_LOCKED, event.subscriber.id)]
     return []

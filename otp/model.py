@@ -154,6 +154,8 @@ class Project:
     texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Its own words: language -> `consent` and `code`, checked by `otp.words`."""
     page: SitePage = SitePage()
+    keep_phone: bool = False
+    """Whether a phone number that somebody shared stays with the subscriber, and not only until the site was told."""
 
     def words(self, language: str, kind: str) -> str | None:
         """Its own words of a kind, in this language, else in English, else none."""
@@ -203,6 +205,8 @@ class Profile:
     subscribed_at: int
     external_id: str | None
     """Of the account for which a code of theirs was verified last."""
+    phone: str | None = field(default=None, repr=False)
+    """E.164, where the project keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +305,8 @@ class Request:
     external_id: str | None = None
     """For which of the site's accounts the code is: whose code was verified is linked to it."""
     page: RequestPage | None = None
+    asks_phone: bool = False
+    """Once the code was delivered, the person is asked for their own phone number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,6 +180,45 @@ class Unwanted:
     message: SentMessage
 
 
+class Unfit(StrEnum):
+    """Why a phone number was not taken."""
+
+    FOREIGN = "foreign"
+    """Somebody else's contact, or one that was forwarded or made by another bot."""
+    TYPED = "typed"
+    """Written: nobody proves whose it is."""
+    UNUSABLE = "unusable"
+    """The messenger itself has none for this person that could be called."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberTaken:
+    """The person's own number goes to this project."""
+
+    project: Project
+
+
+@dataclass(frozen=True, slots=True)
+class NumberUnfit:
+    """Nothing was stored."""
+
+    project: Project
+    why: Unfit
+
+
+@dataclass(frozen=True, slots=True)
+class NumberSkipped:
+    """The person does not want to share their number."""
+
+    project: Project
+
+
+@dataclass(frozen=True, slots=True)
+class NumberUnasked:
+    """Nobody asks this person for a number now; nothing was stored."""
+
+
+Sharing = Repeated | Dead | NumberTaken | NumberUnfit | NumberSkipped | NumberUnasked
 Opening = Repeated | Dead | Asked | MustUnlock | Coming | Offered | Unwanted
 Pressing = (
     Opening

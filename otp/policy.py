@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from otp.model import Cause, CodeTerms
+from otp.model import Cause, Channel, CodeTerms
 
 SECOND_MS: Final = 1_000
 MINUTE_MS: Final = 60 * SECOND_MS
@@ -51,6 +51,11 @@ WORTH_SENDING_MS: Final = 15 * SECOND_MS
 """A code with less time than this left is not sent again: nobody could type it in time."""
 ORPHAN_MS: Final = 20 * SECOND_MS
 """An attempt without a result for this long belongs to a dead process: its outcome is unknown."""
+
+PHONE_CHANNELS: Final = frozenset({Channel.TELEGRAM})
+"""Messengers that prove whose contact it is. Of MAX's contact button no check is documented."""
+PHONE_ASKED_MS: Final = 15 * MINUTE_MS
+"""A question for a phone number can be answered for as long as a link can be opened."""
 
 BACKOFF_MS: Final = (1 * SECOND_MS, 2 * SECOND_MS, 4 * SECOND_MS)
 """Waits between attempts that certainly did not arrive; the last one repeats (MAX: 'back off 1, 2, 4 s')."""

@@ -37,6 +37,7 @@ from otp.model import (
     Subscriber,
     Told,
 )
+from otp.numbers import AskedNumber
 from otp.reports import Counted, Listed, ProjectFacts, Sending, Trace
 from otp.telling import Endpoint, Sealed, StoredNotice
 
@@ -125,6 +126,11 @@ class Seals(Protocol):
 
     def open(self, sealed: Sealed, owner: str) -> bytes | None:
         """The secret again; None when its key is no longer listed, or it is not that owner's."""
+        ...
+
+    @property
+    def current(self) -> str:
+        """The id of the key that seals now."""
         ...
 
     def is_current(self, sealed: Sealed) -> bool:
@@ -334,6 +340,60 @@ class Tx(PeopleTx, Protocol):
 
     async def close_stray(self, message: ShownCode, subscriber: Subscriber) -> None:
         """Plan that a code message tells that its code is over, though no row knows of it, or of its subscriber."""
+        ...
+
+    # ---------------------------------------------------------------- phone numbers
+
+    async def ask_number(self, request_id: str, subscriber: Subscriber) -> None:
+        """From now on a person is asked for their number for this request, and for no other one."""
+        ...
+
+    async def asked_number(self, request_id: str) -> AskedNumber | None:
+        """The question of a request, while it is not over."""
+        ...
+
+    async def newest_number(self, person: Person) -> AskedNumber | None:
+        """The newest question that this person was asked and that is not over."""
+        ...
+
+    async def share_number(self, request_id: str, number: Sealed) -> bool:
+        """Guarded: the answer to a question that is open."""
+        ...
+
+    async def take_number(self, request_id: str) -> Sealed | None:
+        """Guarded: the answer, which is erased; for one caller only."""
+        ...
+
+    async def end_number(self, request_id: str) -> None:
+        """The question is over, and an answer that nobody took is erased."""
+        ...
+
+    async def keep_number(self, subscriber_id: str, number: Sealed) -> None:
+        """Keep a subscriber's number, in place of the one before."""
+        ...
+
+    async def kept_number(self, subscriber_id: str) -> Sealed | None:
+        """The number that is kept of a subscriber."""
+        ...
+
+    async def drop_numbers(self, subscriber_id: str) -> None:
+        """Erase a subscriber's questions and numbers."""
+        ...
+
+    async def drop_kept_numbers(self, project_id: str) -> None:
+        """Erase the numbers that were kept for a project."""
+        ...
+
+    async def drop_asked_numbers(self) -> None:
+        """Erase every question and what was answered: for a copy, which lives longer than a request."""
+        ...
+
+    async def stale_numbers(self, key_id: str, after: str, limit: int) -> list[tuple[str, Sealed]]:
+        """Kept numbers that are sealed under any other key, of subscribers with an id above `after`, in order."""
+        ...
+
+    async def reseal_number(self, subscriber_id: str, before: Sealed, number: Sealed) -> bool:
+        """Guarded: the same kept number under another key, unless it was changed since."""
         ...
 
     # ---------------------------------------------------------------- codes

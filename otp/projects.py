@@ -87,6 +87,7 @@ class Change:
     site_url: str | None = None
     texts: Any = None
     page: PageChange = PageChange()
+    keep_phone: bool | None = None
 
 
 def checked_url(site_url: str | None) -> str | None:
@@ -177,16 +178,20 @@ class Projects:
                 site_url=known.site_url if change.site_url is None else checked_url(change.site_url),
                 texts=known.texts if change.texts is None else words.checked(change.texts),
                 page=change.page.of(known.page),
+                keep_phone=known.keep_phone if change.keep_phone is None else change.keep_phone,
             )
             await tx.record_audit(by, Action.PROJECT_UPDATE, project_id, _changed(known, changed))
             await tx.save_project(changed)
+            if change.keep_phone is False:
+                await tx.drop_kept_numbers(project_id)
             if changed.page.logo is None:
                 await tx.delete_logo(project_id)
             elif change.page.logo:
                 await tx.save_logo(project_id, changed.page.logo, change.page.logo)
             return changed
 
-        return await self._store.write(work)
+        # Numbers that were kept may be many.
+        return await (self._store.chore if change.keep_phone is False else self._store.write)(work)
 
     async def rotate_key(self, project_id: str, keep_old_hours: int, mode: Mode | None = None) -> NewKey:
         """A new key of a mode; its old ones end after so many hours, or at once with 0. Raises `ProjectNotFound`."""

@@ -116,6 +116,7 @@ class Protection:
     async def _report(self, tx: Tx, request: Request) -> None:
         """Pending becomes cancelled, unless its code is at the messenger at this moment; an end stays."""
         await tx.report(request.id)
+        await tx.end_number(request.id)
         tx.emit(RequestReported(request.id, request.project_id, request.mode))
         delivery = under_way(await tx.request_deliveries(request.id))
         if status_at(request, delivery, tx.now) is not RequestStatus.PENDING:

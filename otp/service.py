@@ -10,7 +10,7 @@ from typing import Final
 
 from otp import codes, pages, pairing, stage
 from otp.accounts import link
-from otp.channels import Bots, Health, health, offered, rehearsed
+from otp.channels import AUTO, Auto, Bots, Health, health, offered, rehearsed
 from otp.courier import Courier
 from otp.delivery import Busy, NoRoom, Rules, TooMany, claim, finish, is_over, settle_orphan, settle_over
 from otp.errors import (
@@ -20,6 +20,7 @@ from otp.errors import (
     InvalidField,
     MessengerUnavailable,
     PageUnavailable,
+    PhoneUnavailable,
     ProjectDisabled,
     RateLimited,
     RequestNotFound,
@@ -54,6 +55,7 @@ from otp.model import (
 from otp.policy import (
     DEFAULT_PURPOSE,
     ORPHAN_MS,
+    PHONE_CHANNELS,
     REQUEST_LIFE_MS,
     SECOND_MS,
     SEND_PATIENCE_MS,
@@ -110,6 +112,10 @@ class RequestState:
     expires_at: int = 0
     sent_at: int | None = None
     verified_at: int | None = None
+    phone_pending: bool = False
+    """The person is asked for their phone number, and has not answered."""
+    has_phone: bool = False
+    """The person shared it; it was not told yet (`otp.phones`)."""
     proof: str | None = field(default=None, repr=False)
     """Of the browser in which the code was entered, once it was accepted and where there is a hosted page."""
     lasts_ms: int | None = field(default=None, compare=False)
@@ -182,31 +188,33 @@ class OtpService:
     async def request(
         self,
         caller: Caller,
-        channel: Channel | None,
+        channel: Channel | Auto | None,
         terms: CodeTerms,
         context: Context | None = None,
         *,
-        auto: bool = False,
         match: bool = False,
         external_id: str | None = None,
         page: RequestPage | None = None,
+        asks_phone: bool = False,
     ) -> NewRequest:
-        """Create a request, for an account if one is named. Raises `ChannelUnavailable`, `MessengerUnavailable`.
+        """Create a request, for an account if one is named.
 
-        `auto` tells only the bots of messengers that work; the request itself can be opened in all.
+        `AUTO` tells only the bots of messengers that work; the request itself can be opened in all.
+        Raises `ChannelUnavailable`, `PhoneUnavailable`, `MessengerUnavailable`.
         """
+        only = None if channel == AUTO else channel
 
         async def work(tx: Tx) -> NewRequest:
             await _enabled(tx, caller)
-            bots = await self._links(tx, channel)
+            bots = await self._links(tx, only, asks_phone=asks_phone)
             found = self.health(caller.mode)
-            if auto:
+            if channel == AUTO:
                 bots = {**offered(bots, found)}
             request = Request(
                 id=self._rules.randomness.text(REQUEST_ID_LENGTH),
                 project_id=caller.project.id,
                 mode=caller.mode,
-                channel=channel,
+                channel=only,
                 terms=terms,
                 status=RequestStatus.PENDING,
                 created_at=tx.now,
@@ -219,6 +227,7 @@ class OtpService:
                 pairing_code=pairing.new_code(self._rules.randomness),
                 external_id=external_id,
                 page=page,
+                asks_phone=asks_phone,
             )
             await tx.add_request(request)
             tx.emit(RequestCreated(request))
@@ -239,10 +248,12 @@ class OtpService:
         names = self._bots.names().items()
         return {one: name for one, name in names if name and request.channel in (None, one)}
 
-    async def _links(self, tx: Tx, channel: Channel | None) -> dict[Channel, str | None]:
+    async def _links(self, tx: Tx, channel: Channel | None, *, asks_phone: bool) -> dict[Channel, str | None]:
         bots = self._bots.names()
         if channel is not None and channel not in bots:
             raise ChannelUnavailable(f"The channel {channel} is switched off here.")
+        if asks_phone and not any(one in PHONE_CHANNELS for one in bots if channel in (None, one)):
+            raise PhoneUnavailable("A phone number can be asked for in Telegram only.")
         if not all(bots.values()):  # a replica that has just started and is asked before it has looked around
             await self._bots.recall(tx)
             bots = self._bots.names()
@@ -597,6 +608,7 @@ async def _state(
     request = await known_request(tx, caller, request_id)
     status = status_at(request, await _under_way(tx, request), tx.now)
     sent = status is RequestStatus.SENT and request.bound_to is not None
+    phone = await tx.asked_number(request.id) if sent and request.asks_phone else None
     state = RequestState(
         status,
         request.subscriber_id if sent else None,
@@ -606,6 +618,8 @@ async def _state(
         request.expires_at,
         request.finished_at if sent else None,
         request.verified_at,
+        phone is not None and phone.is_open(tx.now),
+        phone is not None and phone.number is not None,
         proof_of(request, keys),
         turns_at(request, tx.now) - tx.now if status is RequestStatus.PENDING else None,
     )

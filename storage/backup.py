@@ -63,9 +63,11 @@ def _vacuum_into(source: sqlite3.Connection, part: Path, target: Path) -> None:
 
 
 async def _without_codes(part: Path, clock: Clock) -> None:
+    """Nor phone numbers that wait to be told: they live no longer than their request, and a copy may."""
     store = await SqliteStore.open(str(part), clock)
     try:
         await store.write(lambda tx: tx.revoke_codes())
+        await store.write(lambda tx: tx.drop_asked_numbers())
     finally:
         await store.close()
 

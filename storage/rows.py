@@ -40,13 +40,13 @@ Row = Mapping[str, Any]
 CLOCK_FACT = "clock"
 """The fact that holds the latest time a store was seen at, in ms: no process begins before it."""
 
-PROJECT = "id, name, description, enabled, site_url, texts, page"
+PROJECT = "id, name, description, enabled, site_url, texts, page, keep_phone"
 SUBSCRIBER = "id, project_id, mode, address, language, subscribed, wrong_guesses, locked"
 TERMS = "purpose, ttl_minutes, max_attempts, code_length"
 REQUEST = (
     f"id, project_id, mode, channel, {TERMS}, status, created_at, expires_at, finished_at, bound_to, "
     "subscriber_id, reported, context, match_number, match_choice, pairing_code, opened, verified_at, "
-    "external_id, page"
+    "external_id, page, asks_phone"
 )
 CODE = f"id, subscriber_id, request_id, {TERMS}, seed, key_id, attempts, expires_at"
 DELIVERY = (
@@ -59,8 +59,16 @@ JOB = "kind, subject, due_at, attempts, owner, payload"
 def project(row: Row) -> Project:
     """A project."""
     texts = json.loads(row["texts"]) if row["texts"] else {}
-    enabled, page = bool(row["enabled"]), site_page(row["page"])
-    return Project(row["id"], row["name"], row["description"], enabled, row["site_url"], texts, page)
+    return Project(
+        row["id"],
+        row["name"],
+        row["description"],
+        bool(row["enabled"]),
+        row["site_url"],
+        texts,
+        site_page(row["page"]),
+        bool(row["keep_phone"]),
+    )
 
 
 def site_page(stored: str | None) -> SitePage:
@@ -158,6 +166,7 @@ def request(row: Row) -> Request:
         verified_at=row["verified_at"],
         external_id=row["external_id"],
         page=RequestPage(**json.loads(row["page"])) if row["page"] else None,
+        asks_phone=bool(row["asks_phone"]),
     )
 
 

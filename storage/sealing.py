@@ -45,6 +45,10 @@ class AeadSeals:
         except (InvalidTag, ValueError):
             return None
 
+    @property
+    def current(self) -> str:
+        return self._first
+
     def is_current(self, sealed: Sealed) -> bool:
         return sealed.key_id == self._first
 

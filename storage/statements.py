@@ -52,6 +52,7 @@ from storage.accounts import AccountsTx
 from storage.audit import AuditTx
 from storage.outbox import OutboxTx
 from storage.people import PeopleTx
+from storage.phones import PhonesTx
 from storage.reports import ReportsTx
 from storage.rows import CODE, DELIVERY, JOB, PROJECT, REQUEST, SUBSCRIBER, Row
 from storage.stats import StatsTx
@@ -64,7 +65,7 @@ CALLER = (
 )
 
 
-class SqlTx(AccountsTx, AuditTx, OutboxTx, PeopleTx, ReportsTx, StatsTx, ABC):
+class SqlTx(AccountsTx, AuditTx, OutboxTx, PeopleTx, PhonesTx, ReportsTx, StatsTx, ABC):
     """One transaction; see `otp.ports.Tx` for what each method promises."""
 
     LOCKED: ClassVar[str]
@@ -129,9 +130,9 @@ class SqlTx(AccountsTx, AuditTx, OutboxTx, PeopleTx, ReportsTx, StatsTx, ABC):
     async def save_project(self, project: Project) -> None:
         await self._lock_project(project.id)
         await self.rows(
-            "INSERT INTO projects (id, name, description, enabled, created_at, site_url, texts, page) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE "
-            "SET name = $2, description = $3, enabled = $4, site_url = $6, texts = $7, page = $8",
+            "INSERT INTO projects (id, name, description, enabled, created_at, site_url, texts, page, "
+            "keep_phone) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO UPDATE "
+            "SET name = $2, description = $3, enabled = $4, site_url = $6, texts = $7, page = $8, keep_phone = $9",
             project.id,
             project.name,
             project.description,
@@ -140,6 +141,7 @@ class SqlTx(AccountsTx, AuditTx, OutboxTx, PeopleTx, ReportsTx, StatsTx, ABC):
             project.site_url,
             rows.texts_text(project),
             rows.site_page_text(project.page),
+            int(project.keep_phone),
         )
 
     async def save_logo(self, project_id: str, digest: str, picture: bytes) -> None:
@@ -450,8 +452,8 @@ class SqlTx(AccountsTx, AuditTx, OutboxTx, PeopleTx, ReportsTx, StatsTx, ABC):
     async def add_request(self, request: Request) -> None:
         await self.rows(
             "INSERT INTO requests (id, project_id, mode, channel, purpose, ttl_minutes, max_attempts, code_length, "
-            "status, created_at, expires_at, context, match_number, match_choice, pairing_code, external_id, page) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+            "status, created_at, expires_at, context, match_number, match_choice, pairing_code, external_id, page, "
+            "asks_phone) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
             request.id,
             request.project_id,
             request.mode,
@@ -469,6 +471,7 @@ class SqlTx(AccountsTx, AuditTx, OutboxTx, PeopleTx, ReportsTx, StatsTx, ABC):
             request.pairing_code,
             request.external_id,
             rows.request_page_text(request.page),
+            int(request.asks_phone),
         )
 
     async def request(self, request_id: str) -> Request | None:

@@ -16,6 +16,7 @@ from otp.codes import key_hash
 from otp.errors import StorageUnusable
 from otp.hosted import HostedPages
 from otp.model import Channel, DeliveryState, RequestPage
+from otp.phones import take
 from otp.policy import ORPHAN_MS, Policy
 from otp.ports import Tx
 from otp.projects import Change, PageChange
@@ -164,6 +165,28 @@ async def test_a_hosted_page_goes_on(file: str, url: str, clock: FakeClock) -> N
         view = await hosted.view(made.request.id)
         assert (view.project, view.request.page) == (project, page)
         assert await hosted.logo(str(project.page.logo)) == picture()
+
+
+async def test_phone_numbers_go_on(file: str, url: str, clock: FakeClock) -> None:
+    """A question that is open, a number that waits to be told, one that is kept; sealed as they were."""
+    async with over_file(file, clock) as world:
+        shop = world.caller
+        await world.projects.update(shop.project.id, Change(keep_phone=True))
+        requests = []
+        for person in (ANN, BOB):
+            made = await world.service.request(shop, None, LOGIN, asks_phone=True)
+            await world.taps.open(world.update(person), made.request.id)
+            await world.taps.consent(world.update(person), made.request.id)
+            await world.settle()
+            requests.append(made.request.id)
+        await world.phones.share(world.update(BOB), "12025550142", own=True)
+    rows = (await moved(file, url, clock)).rows
+    assert (rows["phones"], rows["kept_phones"]) == (2, 1)
+    async with over_postgres(url, clock) as world:
+        assert (await world.service.status(shop, requests[0])).phone_pending
+        await world.phones.share(world.update(ANN, key="after the move"), "12025550143", own=True)
+        told = [await take(world.store, world.rules, shop, one) for one in requests]
+        assert told == ["+12025550143", "+12025550142"]
 
 
 async def test_deliveries_under_way_and_locks_go_on(file: str, url: str, clock: FakeClock) -> None:

@@ -31,7 +31,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.events import LARGEST_ID, Left, Opened, Pressed, Said
+from bot.events import LARGEST_ID, Left, Opened, Pressed, Said, SharedContact
 from bot.messages import Message
 from bot.telegram import TelegramSkin, outcome_of, parse
 from otp.model import Channel, Person, Refusal
@@ -73,6 +73,28 @@ BLOCKED: dict[str, Any] = {
         "date": 1_800_000_002,
         "old_chat_member": {"user": BOT, "status": "member"},
         "new_chat_member": {"user": BOT, "status": "kicked", "until_date": 0},
+    },
+}
+CONTACT: dict[str, Any] = {
+    "update_id": 70_004,
+    "message": {
+        "message_id": 14,
+        "from": WHO,
+        "chat": CHAT,
+        "date": 1_800_000_003,
+        "reply_to_message": {
+            "message_id": 13,
+            "from": BOT,
+            "chat": CHAT,
+            "date": 1_800_000_002,
+            "text": "Shop",
+        },
+        "contact": {
+            "phone_number": "12025550142",
+            "first_name": "Ада",
+            "user_id": ME,
+            "vcard": "BEGIN:VCARD",
+        },
     },
 }
 KINDS = {"message": MESSAGE, "callback_query": PRESS, "my_chat_member": BLOCKED}
@@ -119,6 +141,52 @@ def test_the_time_of_a_message_is_the_messengers(date: Any, sent_at: int | None)
     pressed = parse(body(PRESS))
     assert pressed is not None
     assert pressed.update.sent_at is None
+
+
+def test_a_contact_is_shared():
+    """Its number, and that it is the sender's own; nothing else of it."""
+    assert parse(body(CONTACT)) == SharedContact(
+        Update("telegram:70004", PERSON, "ru"), "12025550142", own=True
+    )
+    assert "12025550142" not in repr(parse(body(CONTACT)))
+
+
+@pytest.mark.parametrize(
+    "path, value",
+    [
+        ("message.contact.user_id", ME + 1),
+        ("message.contact.user_id", GONE),
+        ("message.contact.user_id", str(ME)),
+        ("message.contact.user_id", None),
+        ("message.contact.user_id", True),
+        ("message.forward_origin", {"type": "user", "sender_user": WHO, "date": 1_800_000_000}),
+        ("message.forward_origin", None),
+        ("message.forward_from", WHO),
+        ("message.forward_date", 1_800_000_000),
+        ("message.via_bot", BOT),
+    ],
+)
+def test_what_is_not_their_own(path: str, value: Any):
+    """Somebody else's, one of nobody known, one that was forwarded or made by another bot."""
+    event = parse(changed(CONTACT, path, value))
+    assert isinstance(event, SharedContact)
+    assert not event.own
+
+
+@pytest.mark.parametrize("number", NO_TEXT, ids=repr)
+def test_a_contact_without_a_number(number: Any):
+    """It is one all the same, with none."""
+    event = parse(changed(CONTACT, "message.contact.phone_number", number))
+    assert isinstance(event, SharedContact)
+    assert event.number == ""
+
+
+@pytest.mark.parametrize("contact", [None, "12025550142", 7, []])
+def test_what_is_no_contact_is_said(contact: Any):
+    """As anything else without a text."""
+    assert parse(changed(CONTACT, "message.contact", contact)) == Said(
+        Update("telegram:70004", PERSON, "ru"), ""
+    )
 
 
 @pytest.mark.parametrize("text", NO_TEXT, ids=repr)

@@ -12,7 +12,6 @@ import pytest
 
 from config.clock import told_clock
 from otp.codes import key_hash
-from otp.delivery import Rules
 from otp.errors import ProjectDisabled, StorageUnavailable
 from otp.events import MessageOver
 from otp.model import Ending, RequestStatus
@@ -303,7 +302,7 @@ async def test_guesses_of_one_code_at_once_are_counted_once_each(world: World) -
 
 async def test_the_last_wrong_guess_locks(world: World) -> None:
     """That is more than is written without a lock."""
-    world.service._rules = Rules(Policy(guess_budget=2), world.rules.keys, world.rules.randomness)
+    world.service._rules = replace(world.rules, policy=Policy(guess_budget=2))
     sub = await world.subscribe()
     code = world.telegram.codes[-1]
     assert await world.verify(sub, wrong(code)) == Verdict(Reason.WRONG_CODE, 1)

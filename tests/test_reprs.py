@@ -11,7 +11,7 @@ import pytest
 from api.bodies import InvalidFields, validated
 from api.problems import Problem
 from api.schemas import SendBody, VerifyBody
-from bot.events import Said
+from bot.events import Said, SharedContact
 from bot.messages import Copy, Message, Page
 from bot.phrases import code as code_message
 from bot.registration import Wanted
@@ -21,7 +21,7 @@ from config.logs import Redactor
 from config.settings import Settings, SettingsError, defaults_but, load
 from otp.codes import KeyRing, key_hash
 from otp.errors import OtpError
-from otp.model import Channel, CodeTerms, Context, Refusal
+from otp.model import Channel, CodeTerms, Context, Profile, Refusal
 from otp.ports import Accepted, Refused, Tx, Unknown
 from otp.projects import NewKey
 from sandbox.wire import Fault
@@ -142,6 +142,23 @@ async def test_a_guess(world: World) -> None:
     wrong, right = await world.verify(sub, "905173"), await world.verify(sub, code)
     assert (wrong.reason, right.reason) == ("wrong_code", None)
     assert_silent([body, said, wrong, right, *world.events], [code, "905173"])
+
+
+async def test_a_phone_number(world: World) -> None:
+    """From the contact to the answer that tells it: in no event, no row, no state, no profile."""
+    made = await world.service.request(world.caller, None, LOGIN, asks_phone=True)
+    await world.taps.open(world.update(), made.request.id)
+    await world.taps.consent(world.update(), made.request.id)
+    await world.settle()
+    shared = SharedContact(world.update(), "12025550142", own=True)
+    outcome = await world.phones.share(shared.update, shared.number, own=True)
+    row = await world.store.read(lambda tx: tx.asked_number(made.request.id))
+    state = await world.service.status(world.caller, made.request.id)
+    sub = await world.store.read(lambda tx: tx.subscriber_by_id(str(state.subscriber_id)))
+    assert sub is not None
+    profile = Profile(sub, 0, None, "+12025550142")
+    things = [shared, outcome, row, state, profile, world.phones, world.rules, *world.events]
+    assert_silent(things, ["12025550142", *KEYS])
 
 
 async def test_the_parts_of_the_service(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import pytest
@@ -33,8 +34,10 @@ from otp.model import (
     SitePage,
     Subscriber,
 )
-from otp.policy import HOUR_MS, MINUTE_MS, REQUEST_KEPT_MS, UPDATE_KEYS_KEPT_MS
+from otp.numbers import AskedNumber
+from otp.policy import HOUR_MS, MINUTE_MS, PHONE_ASKED_MS, REQUEST_KEPT_MS, UPDATE_KEYS_KEPT_MS
 from otp.ports import Store, Tx
+from otp.telling import Sealed
 from tests.fakes import START, FakeClock, what_happened
 
 ANN = Person(Channel.TELEGRAM, 7001)
@@ -686,3 +689,88 @@ async def test_a_purge_takes_no_more_than_its_batch(filled: Store, clock: FakeCl
         await run(filled, "first_sight", f"telegram:{number}")
     clock.advance(ms=UPDATE_KEYS_KEPT_MS)
     assert [await run(filled, "purge", 2) for _ in range(4)] == [2, 2, 1, 0]
+
+
+async def test_a_question_for_a_number_has_one_answer_that_is_taken_once(filled: Store) -> None:
+    """Open for a while, answered once, taken once; a newer question of the same person takes the place of an open one."""
+    other = replace(REQUEST, id="O" * 16, asks_phone=True)
+    number, newer = Sealed(b"\x00sealed", "key1"), Sealed(b"newer", "key2")
+
+    async def begin(tx: Tx) -> None:
+        for request in (replace(REQUEST, asks_phone=True), other):
+            await tx.add_request(request)
+        await tx.ask_number(REQUEST.id, SUB)
+
+    await filled.write(begin)
+    found = await filled.read(lambda tx: tx.request(REQUEST.id))
+    assert isinstance(found, Request)
+    assert found.asks_phone
+    asked = AskedNumber(REQUEST.id, "p1", "s1", ANN, START, None)
+    assert await run(filled, "asked_number", REQUEST.id) == asked
+    assert await run(filled, "newest_number", ANN) == asked
+    assert await run(filled, "newest_number", BOB) is None
+    assert await run(filled, "take_number", REQUEST.id) is None
+    assert await run(filled, "share_number", REQUEST.id, number) is True
+    assert await run(filled, "share_number", REQUEST.id, newer) is False
+    assert await run(filled, "asked_number", REQUEST.id) == replace(asked, number=number)
+    await run(filled, "ask_number", other.id, SUB)
+    assert await run(filled, "take_number", REQUEST.id) == number
+    assert await run(filled, "take_number", REQUEST.id) is None
+    await run(filled, "end_number", other.id)
+    assert await run(filled, "asked_number", other.id) is None
+
+
+async def test_a_question_is_open_for_a_while(filled: Store, clock: FakeClock) -> None:
+    """Then it takes no answer, and is gone when a newer one is asked."""
+    later = replace(REQUEST, id="O" * 16)
+    for request in (REQUEST, later):
+        await filled.write(partial(_added, request=request))
+    await run(filled, "ask_number", REQUEST.id, SUB)
+    clock.advance(ms=PHONE_ASKED_MS)
+    assert await run(filled, "share_number", REQUEST.id, Sealed(b"x", "k")) is False
+    await run(filled, "ask_number", later.id, SUB)
+    assert await run(filled, "asked_number", REQUEST.id) is None
+
+
+async def _added(tx: Tx, *, request: Request) -> None:
+    await tx.add_request(request)
+
+
+async def test_numbers_that_are_kept(filled: Store) -> None:
+    """One of a subscriber, sealed anew only as it was seen; they go with what they belong to."""
+    number, newer, third = Sealed(b"one", "key1"), Sealed(b"two", "key1"), Sealed(b"three", "key2")
+    await run(filled, "keep_number", "s1", number)
+    await run(filled, "keep_number", "s1", newer)
+    assert await run(filled, "kept_number", "s1") == newer
+    assert await run(filled, "stale_numbers", "key2", "", 10) == [("s1", newer)]
+    assert await run(filled, "stale_numbers", "key1", "", 10) == []
+    assert await run(filled, "stale_numbers", "key2", "s1", 10) == []
+    assert await run(filled, "reseal_number", "s1", number, third) is False
+    assert await run(filled, "reseal_number", "s1", newer, third) is True
+    assert await run(filled, "kept_number", "s1") == third
+    await run(filled, "drop_kept_numbers", "p2")
+    assert await run(filled, "kept_number", "s1") == third
+    await run(filled, "drop_kept_numbers", "p1")
+    assert await run(filled, "kept_number", "s1") is None
+
+
+@pytest.mark.parametrize("way", ["drop_numbers", "erase_subscriber", "drop_asked_numbers"])
+async def test_numbers_are_erased(filled: Store, way: str) -> None:
+    """With their subscriber; a copy of the database loses those that wait to be told."""
+    await filled.write(partial(_added, request=REQUEST))
+    await run(filled, "ask_number", REQUEST.id, SUB)
+    await run(filled, "share_number", REQUEST.id, Sealed(b"x", "k"))
+    await run(filled, "keep_number", "s1", Sealed(b"y", "k"))
+    about: dict[str, list[object]] = {"drop_numbers": ["s1"], "erase_subscriber": [SUB]}
+    await run(filled, way, *about.get(way, []))
+    assert await run(filled, "asked_number", REQUEST.id) is None
+    left = Sealed(b"y", "k") if way == "drop_asked_numbers" else None
+    assert await run(filled, "kept_number", "s1") == left
+
+
+async def test_a_project_says_whether_numbers_are_kept(store: Store) -> None:
+    """Not unless it does."""
+    await store.write(lambda tx: tx.save_project(SHOP))
+    assert await run(store, "project", "p1") == SHOP
+    await store.write(lambda tx: tx.save_project(replace(SHOP, keep_phone=True)))
+    assert await run(store, "project", "p1") == replace(SHOP, keep_phone=True)

@@ -11,12 +11,14 @@ from otp.courier import Courier
 from otp.delivery import Rules
 from otp.events import Event
 from otp.model import Caller, Channel, CodeTerms, Delivery, Mode, Person
+from otp.phones import Phones
 from otp.policy import Policy
 from otp.ports import Store
 from otp.projects import Projects
 from otp.protection import Protection
 from otp.service import NewRequest, OtpService, Verdict
 from otp.taps import Taps, Update
+from storage.sealing import AeadSeals
 from tests.fakes import FakeClock, FakeMessenger, NamedBots, SeededRandomness, at_rest, what_happened
 
 KEYS = ("first-key-" + "x" * 30, "second-key-" + "y" * 30)
@@ -41,6 +43,7 @@ class World:
     courier: Courier
     service: OtpService
     taps: Taps
+    phones: Phones
     protection: Protection
     projects: Projects
     caller: Caller
@@ -108,7 +111,12 @@ async def make_world(
 ) -> World:
     """Wire a world over an open store, with two projects; two worlds of one seed make the same ids and codes."""
     randomness = SeededRandomness(seed)
-    rules = Rules(policy or Policy(), KeyRing(KEYS), randomness)
+    rules = Rules(
+        policy or Policy(),
+        KeyRing(KEYS),
+        randomness,
+        AeadSeals(KeyRing(KEYS).sealing_keys(), SeededRandomness(f"seals of {seed}")),
+    )
     telegram, max_ = FakeMessenger(), FakeMessenger()
     failures: list[BaseException] = []
     events: list[Event] = []
@@ -132,6 +140,7 @@ async def make_world(
         courier=courier,
         service=service,
         taps=taps,
+        phones=Phones(store, rules),
         protection=Protection(store, rules, taps),
         projects=projects,
         caller=shop,

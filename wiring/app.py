@@ -16,7 +16,7 @@ from api.limits import Seats
 from api.outgoing import EndpointPost
 from api.pages import PageLimits, PageRoutes
 from api.reference import Reference, bundle
-from bot.background import check_channel, close_message, tell_locked
+from bot.background import ask_phone, check_channel, close_message, tell_locked
 from bot.dialog import Dialog
 from bot.fetching import Fetcher
 from bot.messenger import Skin
@@ -30,7 +30,7 @@ from config.settings import Settings
 from otp.counting import Counting
 from otp.courier import Courier
 from otp.delivery import Rules
-from otp.events import CLOSE_MESSAGE, ERASE_PROJECT, TELL_LOCKED, DeliverySettled, Event
+from otp.events import ASK_PHONE, CLOSE_MESSAGE, ERASE_PROJECT, TELL_LOCKED, DeliverySettled, Event
 from otp.hosted import HostedPages
 from otp.housekeeping import erase_project, sweep
 from otp.jobs import Handler, JobRunner
@@ -122,7 +122,7 @@ def build_app(
     )
     courier, limit = core.courier, ReplyLimit(settings.replies_per_minute, clock)
     replies = Replies(skins, store, limit, failed)
-    dialog = Dialog(core.taps, core.protection, randomness, limit.allows)
+    dialog = Dialog(core.taps, core.protection, core.phones, randomness, limit.allows)
     health = Health(store, lambda: _readiness(settings, registration, courier))
     retention = make_retention(settings, core.rules)
     handlers = {
@@ -181,6 +181,7 @@ def build_app(
         skins,
         fetchers,
         telling,
+        core.rules.seals,
         counting,
         measuring,
     )
@@ -200,6 +201,7 @@ def _handlers(
         CLOSE_MESSAGE: close_message(store, clock, skins),
         ERASE_PROJECT: erase_project(store, clock),
         TELL_LOCKED: tell_locked(store, rules, dialog, replies),
+        ASK_PHONE: ask_phone(store, clock, skins),
         **{f"check:{channel}": check_channel(registration, clock, channel) for channel in skins},
     }
 

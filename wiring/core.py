@@ -14,12 +14,13 @@ from otp.codes import KeyRing
 from otp.courier import Courier
 from otp.delivery import Rules
 from otp.model import Channel, Mode
+from otp.phones import Phones
 from otp.ports import Clock, Randomness, Store
 from otp.protection import Protection
 from otp.rehearsal import Rehearsal
 from otp.service import OtpService
 from otp.taps import Taps
-from wiring.parts import make_policy
+from wiring.parts import make_policy, make_seals
 from wiring.service import failed
 
 
@@ -32,6 +33,7 @@ class Core:
     service: OtpService
     taps: Taps
     protection: Protection
+    phones: Phones
     rehearsal: Rehearsal | None
     """Where one mode is only played."""
 
@@ -49,11 +51,11 @@ def make_core(
 ) -> Core:
     """Wire the rules. `mode` is that of the messengers' people, `public_url` where browsers reach us."""
     rehearses = mode is Mode.LIVE  # the sandbox's own people do what would be played
-    rules = Rules(make_policy(settings), KeyRing(settings.keys), randomness)
+    rules = Rules(make_policy(settings), KeyRing(settings.keys), randomness, make_seals(settings, randomness))
     messengers = {channel: CodeMessenger(skin) for channel, skin in skins.items()}
     courier = Courier(store, rules, clock, messengers, failed, log_breaker, bots.find_out)
     service = OtpService(store, rules, courier, bots, rehearses=rehearses, public_url=public_url)
     taps = Taps(store, rules, mode)
     protection = Protection(store, rules, taps)
     rehearsal = Rehearsal(store, rules, courier, service) if rehearses else None
-    return Core(rules, courier, service, taps, protection, rehearsal)
+    return Core(rules, courier, service, taps, protection, Phones(store, rules), rehearsal)

@@ -110,7 +110,8 @@ def make_retention(settings: Settings, rules: Rules) -> Retention | None:
 
 def make_rules(settings: Settings, randomness: Randomness) -> Rules:
     """The same rules for a command, which needs no key: nothing is sent by it, nor verified."""
-    return Rules(make_policy(settings), KeyRing(settings.keys or [randomness.text(48)]), randomness)
+    keys = KeyRing(settings.keys or [randomness.text(48)])
+    return Rules(make_policy(settings), keys, randomness, make_seals(settings, randomness))
 
 
 def measuring_of(

@@ -25,7 +25,8 @@ from otp.endpoints import Endpoints
 from otp.errors import StorageUnavailable
 from otp.jobs import JobRunner
 from otp.model import Channel
-from otp.ports import Clock, Store
+from otp.phones import reseal
+from otp.ports import Clock, Seals, Store
 from otp.projects import Projects
 from otp.sender import Sender
 from otp.tasks import Tasks
@@ -92,6 +93,7 @@ class Service:
     skins: Mapping[Channel, Skin]
     fetchers: Sequence[Fetcher]
     telling: Telling
+    seals: Seals
     counting: Counting
     measuring: Measuring | None = None
     admin: AdminServer | None = None
@@ -110,6 +112,7 @@ class Service:
         self.tasks.start(self.counting.run())
         if not self.alone:
             self.tasks.start(self.registration.follow(self.clock))
+        self.tasks.start(reseal(self.store, self.seals))
         for fetcher in self.fetchers:
             fetcher.start()
         if self.admin is not None:
