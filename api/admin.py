@@ -116,9 +116,8 @@ def _change(command: Command) -> Change:
         )
     except ValueError:
         raise Refused("the command can't be read") from None
-    return Change(
-        **{name: command.get(name) for name in ("name", "description", "site_url", "texts")}, page=page
-    )
+    same = ("name", "description", "site_url", "texts", "keep_phone")
+    return Change(**{name: command.get(name) for name in same}, page=page)
 
 
 def as_project(project: Project) -> dict[str, Any]:
@@ -138,6 +137,7 @@ def as_project(project: Project) -> dict[str, Any]:
         "first": page.first,
     }
     told |= {name: value for name, value in shown.items() if value}
+    told |= {"keep_phone": True} if project.keep_phone else {}
     if page.color is not None:
         # Too pale or too dark a colour could not be read: the operator shall see what becomes of it.
         told["color_shown"] = {theme: pages.readable(page.color, ground) for theme, ground in GROUNDS.items()}

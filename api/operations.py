@@ -159,6 +159,7 @@ async def _request(service: OtpService, caller: Caller, body: schemas.RequestBod
         match=body.match,
         external_id=body.external_id,
         page=page,
+        asks_phone="phone" in body.model_fields_set,
     )
     links = {known: link(known, made.bots.get(known), made.request.id) for known in Channel}
     match = {"match_number": made.request.match.number} if made.request.match else {}
@@ -254,7 +255,13 @@ OPERATIONS: Final = (
         "Ask for a code for somebody who may not be subscribed",
         "Creates deep links. Show one to the person, poll the status, then verify with the subscriber_id it tells.",
         (schemas.Requested,),
-        ("channel_unavailable", "page_unavailable", "return_url_refused", "messenger_unavailable"),
+        (
+            "channel_unavailable",
+            "phone_unavailable",
+            "page_unavailable",
+            "return_url_refused",
+            "messenger_unavailable",
+        ),
         _request,
         schemas.RequestBody,
         body_optional=True,

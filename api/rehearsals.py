@@ -18,6 +18,11 @@ _PLAYS: Final = {
     ),
     Act.CANCEL: ('Press "Cancel"', "The request is cancelled by its person."),
     Act.REPORT: ('Press "It wasn\'t me" under the code', "The code dies, and the status says `reported`."),
+    Act.PHONE: (
+        'Press "Share my number"',
+        "The number is +12025550142; a status read tells it, once.",
+    ),
+    Act.SKIP: ('Press "Skip"', "The person keeps their number to themselves."),
     Act.EXPIRE: ("Let the time of a request be over", "As if its 15 minutes had passed."),
 }
 

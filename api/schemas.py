@@ -69,6 +69,11 @@ ChannelHealth = Annotated[
 ]
 
 
+PhoneNumber = Annotated[
+    str,
+    StringConstraints(pattern=r"^\+[1-9][0-9]{6,14}$"),
+    Field(description="E.164, shared by its owner and confirmed by the messenger", examples=["+12025550142"]),
+]
 Time = Annotated[
     str,
     Field(
@@ -255,6 +260,10 @@ class RequestBody(Body):
         description="Let the person choose the `match_number` among three before any code is sent",
     )
     page: PageBody = Field(default_factory=_absent, description="Answer the address of a hosted page, too")
+    phone: Literal["ask"] = Field(
+        default_factory=_absent,
+        description="After the code, ask the person for their own phone number, in Telegram. They may pass it over",
+    )
 
 
 class Answer(BaseModel):
@@ -373,6 +382,14 @@ class Status(Answer):
         description="With `page`, once verified: equals `proof` in the return address of the browser in which the code was "
         "entered. Let in no other one",
     )
+    phone: PhoneNumber = Field(
+        default_factory=_absent,
+        description='With `"phone": "ask"`, in one answer only: keep it, it is erased here. Never in that of another call',
+    )
+    phone_pending: Literal[True] = Field(
+        default_factory=_absent,
+        description="While the person is asked for their phone number and has not answered, 15 minutes at most",
+    )
     reported: Literal[True] = Field(
         default_factory=_absent,
         description="There once the person said that it was not them: distrust this request",
@@ -392,6 +409,10 @@ class SubscriberState(BaseModel):
     locked: bool = Field(description="Too many wrong codes in a row: only the person can unlock")
     external_id: ExternalId | None = Field(
         description="The account for which a code of theirs was verified last; null when there is none"
+    )
+    phone: PhoneNumber = Field(
+        default_factory=_absent,
+        description="The number that they shared last, where the operator lets the project keep it",
     )
 
 

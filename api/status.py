@@ -22,6 +22,7 @@ from api.operations import Operation
 from otp.errors import OtpError
 from otp.model import Caller, RequestStatus
 from otp.notices import rfc3339
+from otp.phones import take
 from otp.policy import SECOND_MS
 from otp.service import RequestState
 from otp.waiting import Waiter, Waiters
@@ -68,6 +69,10 @@ class Following(ABC):
     async def _body(self, request_id: str, state: RequestState) -> dict[str, Any]:
         """What is told."""
 
+    async def _once(self, _caller: Caller, _request_id: str, _state: RequestState) -> dict[str, Any]:
+        """What only the answer that is about to be given tells, and no other one ever."""
+        return {}
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """What became of a request, now or later. Raises `InvalidFields`, `Problem`, `OtpError`."""
         caller, request_id = await self._admit(request)
@@ -75,7 +80,8 @@ class Following(ABC):
         seconds = _seconds(request, stream=stream)
         if request.method == "HEAD" or (not stream and seconds is None):
             state = await self._waiters.service.status(caller, request_id)
-            answer = json_answer(await self._body(request_id, state))
+            once = await self._once(caller, request_id, state) if request.method != "HEAD" else {}
+            answer = json_answer(await self._body(request_id, state) | once)
             return _head(answer) if stream else answer
         with self._seat(request), self._waiters.waiter(caller, request_id) as waiter:
             connection = cast(Connection, request.protocol)
@@ -84,7 +90,7 @@ class Following(ABC):
                 waiter.give_up()  # it went away while its key was looked up
             try:
                 if seconds is None:
-                    return await self._stream(request, waiter, request_id)
+                    return await self._stream(request, waiter, caller, request_id)
                 state = await waiter.state()
                 if not _is_final(state):
                     changed = await waiter.change(seconds * SECOND_MS)
@@ -92,11 +98,14 @@ class Following(ABC):
                         return web.Response(status=GONE)
                     # At the end of the process thousands are answered at once, and nothing told them to look again.
                     state = changed or (state if self._waiters.closed else await waiter.state())
-                return json_answer(await self._body(request_id, state))
+                once = await self._once(caller, request_id, state)
+                return json_answer(await self._body(request_id, state) | once)
             finally:
                 connection.when_lost = None
 
-    async def _stream(self, request: web.Request, waiter: Waiter, request_id: str) -> web.StreamResponse:
+    async def _stream(
+        self, request: web.Request, waiter: Waiter, caller: Caller, request_id: str
+    ) -> web.StreamResponse:
         state, seen = await waiter.state(), request.headers.get("Last-Event-ID")
         if _is_final(state) and event_id(state) == seen:
             return web.Response(status=204)  # how an EventSource learns that it need not come back
@@ -108,7 +117,8 @@ class Following(ABC):
         with suppress(ConnectionError, OtpError):  # the client comes back, and is told then what is wrong
             await answer.write(b"retry: %d\n\n" % (RETRY_MS + crc32(request_id.encode()) % RETRY_SPREAD_MS))
             if event_id(state) != seen:
-                await answer.write(_event(state, await self._body(request_id, state) | more))
+                once = await self._once(caller, request_id, state)
+                await answer.write(_event(state, await self._body(request_id, state) | once | more))
             while not _is_final(state):
                 changed = await waiter.change(HEARTBEAT_MS)
                 if waiter.gone or (self._waiters.closed and not changed):
@@ -116,8 +126,11 @@ class Following(ABC):
                 if changed and not await self._still_opens(request):
                     break
                 state = changed or state
-                told = changed and _event(changed, await self._body(request_id, changed) | more)
-                await answer.write(told or HEARTBEAT)
+                told = HEARTBEAT
+                if changed:
+                    once = await self._once(caller, request_id, changed)
+                    told = _event(changed, await self._body(request_id, changed) | once | more)
+                await answer.write(told)
         return answer
 
 
@@ -141,6 +154,12 @@ class StatusCalls(Following):
     async def _body(self, _request_id: str, state: RequestState) -> dict[str, Any]:
         return body(state)
 
+    async def _once(self, caller: Caller, request_id: str, state: RequestState) -> dict[str, Any]:
+        """The phone number, which is erased as it is told: of two who ask at once, one gets it."""
+        service = self._waiters.service
+        number = await take(service.store, service.rules, caller, request_id) if state.has_phone else None
+        return {"phone": number} if number is not None else {}
+
 
 def _head(answer: web.Response) -> web.Response:
     """What `HEAD` tells of a stream: it never waits, and there is no length."""
@@ -161,6 +180,8 @@ def body(state: RequestState) -> dict[str, Any]:
         told |= {"verified": True, "verified_at": rfc3339(state.verified_at)}
     if state.proof is not None:
         told["proof"] = state.proof
+    if state.phone_pending:
+        told["phone_pending"] = True
     return told | ({"reported": True} if state.reported else {})
 
 

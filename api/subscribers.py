@@ -15,13 +15,14 @@ PATH: Final = "/v1/subscribers/{subscriber_id}"
 async def read(service: OtpService, caller: Caller, subscriber_id: str) -> dict[str, Any]:
     """Who a subscriber is."""
     found = await AccountCalls(service).subscriber(caller, subscriber_id.lower())
-    return {
+    told: dict[str, Any] = {
         "channel": found.subscriber.person.channel,
         "language": found.subscriber.language,
         "subscribed_at": rfc3339(found.subscribed_at),
         "locked": found.subscriber.locked,
         "external_id": found.external_id,
     }
+    return told | ({"phone": found.phone} if found.phone is not None else {})
 
 
 async def forget(service: OtpService, caller: Caller, subscriber_id: str) -> dict[str, Any]:

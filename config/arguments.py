@@ -13,7 +13,7 @@ from typing import Any
 
 from config import VERSION, subscriber_arguments
 from config.report_arguments import add_reports
-from config.typed import hours, picture_file, toml_file
+from config.typed import hours, picture_file, toml_file, yes_or_no
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,7 +67,9 @@ def _project(top: argparse.ArgumentParser) -> None:
     create.add_argument("--description", default="", help="shown below the name, up to 1000 characters")
     listing = verbs.add_parser("list", help="list the projects")
     shown = verbs.add_parser("show", help="what is known of a project, and which keys work")
-    update = verbs.add_parser("update", help="change a project's name, description, words or hosted page")
+    update = verbs.add_parser(
+        "update", help="change a project's name, description, words, hosted page or what is kept"
+    )
     update.add_argument("--name", help="what people see, up to 200 characters")
     update.add_argument("--description", help="shown below the name, up to 1000 characters")
     for verb in (create, update):
@@ -77,6 +79,12 @@ def _project(top: argparse.ArgumentParser) -> None:
         metavar="FILE.toml",
         type=toml_file,
         help="own words: tables by language with the keys consent and code",
+    )
+    update.add_argument(
+        "--keep-phone",
+        metavar="yes|no",
+        type=yes_or_no,
+        help="keep phone numbers that people share with the site, until they leave; no (as it is at first) erases them",
     )
     _page(update)
     rotate = verbs.add_parser(

@@ -51,3 +51,10 @@ def hours(typed: str) -> int:
     if found is None or int(found[1]) > LONGEST_KEEP_HOURS:
         raise argparse.ArgumentTypeError(f"a number of hours such as 24h (at most {LONGEST_KEEP_HOURS}h)")
     return int(found[1])
+
+
+def yes_or_no(typed: str) -> bool:
+    """`yes` or `no`."""
+    if typed not in ("yes", "no"):
+        raise argparse.ArgumentTypeError("yes or no")
+    return typed == "yes"

@@ -21,6 +21,7 @@ from otp.model import (
     Request,
     RequestStatus,
 )
+from otp.phones import Phones
 from otp.ports import Store, Tx
 from otp.protection import Protection
 from otp.service import OtpService, RequestState, known_request, no_request
@@ -28,6 +29,8 @@ from otp.stage import new_person
 from otp.taps import Taps, Update
 
 LANGUAGE: Final = "en"
+PHONE: Final = "12025550142"
+"""Of a range that is given to nobody (North American Numbering Plan, 555-0100 to 555-0199), as Telegram writes it."""
 
 
 class Act(StrEnum):
@@ -37,6 +40,8 @@ class Act(StrEnum):
     CANCEL = "cancel"
     REPORT = "report"
     EXPIRE = "expire"
+    PHONE = "phone"
+    SKIP = "skip"
 
 
 class Rehearsal:
@@ -55,6 +60,7 @@ class Rehearsal:
         self._service = service
         self._taps = Taps(store, rules)
         self._protection = Protection(store, rules, self._taps)
+        self._phones = Phones(store, rules)
 
     def over(self, store: Store) -> Rehearsal:
         """The same plays over another store."""
@@ -88,6 +94,8 @@ class Rehearsal:
                 await self._taps.cancel(self._update(person), request_id)
             case Act.REPORT:
                 await self._report(caller, request_id)
+            case Act.PHONE | Act.SKIP:
+                await self._answer_phone(caller, request_id, act)
             case Act.EXPIRE:
                 await self._store.write(lambda tx: self._expire(tx, caller, request_id))
         return under_way(await self._store.read(lambda tx: tx.request_deliveries(request_id)))
@@ -131,6 +139,22 @@ class Rehearsal:
         if message is None:
             raise RequestNotPending("Nobody got a code of this request yet: there is nothing to report.")
         await self._protection.not_me(self._update(message[0]), message[1])
+
+    async def _answer_phone(self, caller: Caller, request_id: str, act: Act) -> None:
+        """Press one of the two keys under the question for a phone number."""
+
+        async def asked(tx: Tx) -> Person | None:
+            request = await known_request(tx, caller, request_id)
+            found = await tx.asked_number(request.id)
+            return found.person if found is not None and found.is_open(tx.now) else None
+
+        person = await self._store.read(asked)
+        if person is None:
+            raise RequestNotPending("The person is not asked for a phone number now.")
+        if act is Act.PHONE:
+            await self._phones.share(self._update(person), PHONE, own=True)
+        else:
+            await self._phones.skip(self._update(person))
 
     async def _expire(self, tx: Tx, caller: Caller, request_id: str) -> None:
         """Let the time of a request be over."""

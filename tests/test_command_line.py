@@ -54,6 +54,10 @@ def test_the_life_of_a_project(tmp_path: Path) -> None:
     listed = json.loads(tapcode(tmp_path, "project", "list", "--json").stdout)
     assert listed == [{"id": made["id"], "name": "Ромашка", "description": "d", "enabled": True}]
     tapcode(tmp_path, "project", "update", made["id"], "--name", "Лилия")
+    kept = tapcode(tmp_path, "project", "update", made["id"], "--keep-phone", "yes", "--json")
+    assert json.loads(kept.stdout)["keep_phone"] is True
+    kept = tapcode(tmp_path, "project", "update", made["id"], "--keep-phone", "no", "--json")
+    assert "keep_phone" not in json.loads(kept.stdout)
     tapcode(tmp_path, "project", "disable", made["id"])
     [now] = json.loads(tapcode(tmp_path, "project", "list", "--json").stdout)
     assert (now["name"], now["description"], now["enabled"]) == ("Лилия", "d", False)

@@ -13,6 +13,7 @@ from tapcode_client import AsyncTapcode, InternalError, Tapcode, TapcodeError, U
 from tapcode_client._core import Answer, Exchange
 
 CODE = "482916"
+PHONE = "+12025550142"
 SECRET = "whsec_" + "A" * 43 + "="
 
 
@@ -58,6 +59,29 @@ def test_what_a_call_keeps_in_its_frames_shows_neither_key_nor_code(kind: Any) -
         assert CODE not in str(
             {name: value for name, value in variables.items() if name not in ("args", "body")}
         )
+
+
+def test_a_phone_number_is_told_and_not_shown(kind: Any) -> None:
+    times = {"created_at": "2026-11-29T03:15:00.250Z", "expires_at": "2026-11-29T03:30:00.250Z"}
+    sent = {"status": "sent", "subscriber_id": REQUEST, "channel": "telegram", **times}
+    sub = {
+        "channel": "telegram",
+        "language": "en",
+        "subscribed_at": times["created_at"],
+        "locked": False,
+        "external_id": None,
+    }
+    answers = [{**sent, "phone_pending": True}, {**sent, "phone": PHONE}, {**sub, "phone": PHONE}, sub]
+    client, _ = told(kind, [httpx.Response(200, json=one) for one in [sent, *answers]])
+    plain, pending, shared = (client.status(REQUEST) for _ in range(3))
+    assert [(one.phone, one.phone_pending) for one in (plain, pending, shared)] == [
+        (None, False),
+        (None, True),
+        (PHONE, False),
+    ]
+    kept, nothing = client.get_subscriber("s"), client.get_subscriber("s")
+    assert (kept.phone, nothing.phone) == (PHONE, None)
+    assert PHONE not in repr([shared, kept])
 
 
 def test_what_is_sent_and_what_came_are_not_shown() -> None:

@@ -27,6 +27,7 @@ from tapcode_client import (
     OtpVerified,
     Page,
     PageUnavailable,
+    PhoneUnavailable,
     RateLimited,
     RequestNotFound,
     RequestNotPending,
@@ -60,6 +61,8 @@ OPERATIONS = {
     "playConsent": "play_consent",
     "playCancel": "play_cancel",
     "playReport": "play_report",
+    "playPhone": "play_phone",
+    "playSkip": "play_skip",
     "playExpire": "play_expire",
 }
 
@@ -110,6 +113,17 @@ def test_a_page_that_nobody_could_open(client: Caller) -> None:
     """The service of these tests has no address for browsers; with one, the FastAPI example uses its page."""
     with pytest.raises(PageUnavailable):
         client.request(page=Page(return_url="https://shop.example/done", state="b7d1c0"))
+
+
+def test_a_phone_number_that_nobody_could_prove(client: Caller) -> None:
+    """The service of these tests has MAX alone; and of a request that does not ask, nothing can be played."""
+    with pytest.raises(PhoneUnavailable):
+        client.request(phone="ask")
+    request = client.request()
+    client.play_consent(request.request_id)
+    for play in (client.play_phone, client.play_skip):
+        with pytest.raises(RequestNotPending):
+            play(request.request_id)
 
 
 def test_a_login(client: Caller) -> None:

@@ -258,6 +258,16 @@ class TestMode {
     return this.#play(requestId, "report", options);
   }
 
+  /** "Share my number", where the request asks: the next `status` tells it, once. */
+  phone(requestId: string, options?: PostOptions): Promise<RequestStatus> {
+    return this.#play(requestId, "phone", options);
+  }
+
+  /** "Skip", in its place. */
+  skip(requestId: string, options?: PostOptions): Promise<RequestStatus> {
+    return this.#play(requestId, "skip", options);
+  }
+
   /** The end of its 15 minutes. */
   expire(requestId: string, options?: PostOptions): Promise<RequestStatus> {
     return this.#play(requestId, "expire", options);

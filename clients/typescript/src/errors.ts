@@ -12,6 +12,7 @@ export type ProblemCode =
   | "event_not_found"
   | "method_not_allowed"
   | "channel_unavailable"
+  | "phone_unavailable"
   | "page_unavailable"
   | "return_url_refused"
   | "no_active_code"

@@ -49,6 +49,8 @@ export interface RequestParams {
   match?: boolean;
   /** Answer the address of a hosted page, too. */
   page?: Page;
+  /** After the code, ask the person for their own phone number, in Telegram; they may pass it over. */
+  phone?: "ask";
 }
 
 /** Exactly one of the two: the subscriber, or your own name of an account that somebody is linked to. */
@@ -145,6 +147,10 @@ export interface SentStatus extends StatusTimes {
   verified_at?: string;
   /** With `page`, once verified: let in only the browser that comes back with the same `proof`. */
   proof?: string;
+  /** With `phone: "ask"`, once shared: E.164. Told in one answer only, so keep it. */
+  phone?: string;
+  /** The person is asked for their number and has not answered: read again in two seconds. */
+  phone_pending?: true;
   /** The person pressed "It wasn't me": the code is dead, distrust whoever began. */
   reported?: true;
 }
@@ -200,6 +206,8 @@ export interface Subscriber {
   locked: boolean;
   /** Your account for which they were verified last. */
   external_id: string | null;
+  /** What they shared last, where the operator lets the project keep it. */
+  phone?: string;
 }
 
 export interface DeletedSubscriber {

@@ -94,6 +94,12 @@ test("the messengers that work are asked for by one word", async () => {
   assert.match(request.max_link, /^https:\/\/max\.ru\//);
 });
 
+test("a phone number that no messenger here could prove is not asked for, and not played", async () => {
+  await assert.rejects(tapcode.request({ phone: "ask" }), { code: "phone_unavailable", httpStatus: 409 });
+  const { request } = await sent({});
+  for (const act of ["phone", "skip"]) await assert.rejects(tapcode.test[act](request.request_id), { code: "request_not_pending" });
+});
+
 test("the same idempotency key is the same call", async () => {
   const options = { idempotencyKey: "one-and-the-same" };
   assert.deepEqual(await tapcode.request({}, options), await tapcode.request({}, options));

@@ -46,6 +46,7 @@ def request(
     external_id: str | None = None,
     match: bool = False,
     page: Page | None = None,
+    phone: Literal["ask"] | None = None,
     idempotency_key: str | None = None,
 ) -> Call[CodeRequest]:
     """Ask for a code for somebody who may not be subscribed; show the `links`, or send them to the `page`.
@@ -65,6 +66,7 @@ def request(
         external_id=external_id,
         match=match or None,
         page=_fields(page),
+        phone=phone,
     )
 
 
@@ -260,6 +262,16 @@ def play_cancel(request_id: str, *, idempotency_key: str | None = None) -> Call[
 def play_report(request_id: str, *, idempotency_key: str | None = None) -> Call[Status]:
     """Test mode: the person presses "It wasn't me" under the code. Raises RequestNotPending."""
     return _play(request_id, "report", idempotency_key)
+
+
+def play_phone(request_id: str, *, idempotency_key: str | None = None) -> Call[Status]:
+    """Test mode: the person shares their number, which the next `status` tells. Raises RequestNotPending."""
+    return _play(request_id, "phone", idempotency_key)
+
+
+def play_skip(request_id: str, *, idempotency_key: str | None = None) -> Call[Status]:
+    """Test mode: the person keeps their number to themselves. Raises RequestNotPending."""
+    return _play(request_id, "skip", idempotency_key)
 
 
 def play_expire(request_id: str, *, idempotency_key: str | None = None) -> Call[Status]:

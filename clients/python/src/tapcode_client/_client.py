@@ -174,6 +174,8 @@ class Tapcode:
     play_consent = _blocking(_calls.play_consent)
     play_cancel = _blocking(_calls.play_cancel)
     play_report = _blocking(_calls.play_report)
+    play_phone = _blocking(_calls.play_phone)
+    play_skip = _blocking(_calls.play_skip)
     play_expire = _blocking(_calls.play_expire)
 
     def close(self) -> None:
@@ -256,6 +258,8 @@ class AsyncTapcode:
     play_consent = _awaiting(_calls.play_consent)
     play_cancel = _awaiting(_calls.play_cancel)
     play_report = _awaiting(_calls.play_report)
+    play_phone = _awaiting(_calls.play_phone)
+    play_skip = _awaiting(_calls.play_skip)
     play_expire = _awaiting(_calls.play_expire)
 
     async def aclose(self) -> None:

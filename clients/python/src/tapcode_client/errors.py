@@ -141,6 +141,10 @@ class ChannelUnavailable(Conflict):
     """This messenger is off here."""
 
 
+class PhoneUnavailable(Conflict):
+    """No messenger of this request can prove whose phone number it is: MAX alone, or Telegram is off here."""
+
+
 class PageUnavailable(Conflict):
     """There is no hosted page here: the operator has not said where browsers reach the service."""
 
@@ -219,6 +223,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "webhook_not_found": WebhookNotFound,
     "event_not_found": EventNotFound,
     "channel_unavailable": ChannelUnavailable,
+    "phone_unavailable": PhoneUnavailable,
     "page_unavailable": PageUnavailable,
     "return_url_refused": ReturnUrlRefused,
     "request_not_pending": RequestNotPending,

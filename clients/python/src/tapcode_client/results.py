@@ -135,6 +135,10 @@ class Status:
     reported: bool
     """The person said that it was not them: distrust whoever asked."""
     test: bool
+    phone: str | None = field(repr=False)
+    """With `phone="ask"`, once shared: E.164. Told in one answer only, so keep it."""
+    phone_pending: bool
+    """The person is asked for their number and has not answered: read again in two seconds."""
     proof: str | None = field(repr=False)
     """With `page`, once verified: let in only the browser that comes back with the same `proof`."""
 
@@ -152,6 +156,8 @@ class Status:
             verified_at=told.time_or_none("verified_at"),
             reported=told.flag("reported"),
             test=told.flag("test"),
+            phone=told.text_or_none("phone"),
+            phone_pending=told.flag("phone_pending"),
             proof=told.text_or_none("proof"),
         )
 
@@ -214,6 +220,8 @@ class Subscriber:
     subscribed_at: datetime
     locked: bool
     external_id: str | None
+    phone: str | None = field(repr=False)
+    """Where the operator lets the project keep it: what they shared last."""
 
     @classmethod
     def read(cls, told: Fields) -> Subscriber:
@@ -224,6 +232,7 @@ class Subscriber:
             subscribed_at=told.time("subscribed_at"),
             locked=told.flag("locked"),
             external_id=told.text_or_none("external_id"),
+            phone=told.text_or_none("phone"),
         )
 
 

@@ -1,6 +1,7 @@
 """Test mode (a `tc_test_` key), by name: its code, and the six subscribers that play the outcomes of a `send`.
 
-The person of a request is played by the clients' `play_consent`, `play_cancel`, `play_report` and `play_expire`.
+The person of a request is played by the clients' `play_consent`, `play_cancel`, `play_report`, `play_phone`,
+`play_skip` and `play_expire`.
 """
 
 from __future__ import annotations
