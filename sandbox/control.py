@@ -165,6 +165,16 @@ def _press(phone: Phone, body: JSON) -> JSON:
     return {name: value for name, value in asdict(pressed).items() if value is not None}
 
 
+def _key(phone: Phone, body: JSON) -> JSON:
+    phone.messenger.press_key(phone.user_id, body["row"], body["column"])
+    return {}
+
+
+def _contact(phone: Phone, body: JSON) -> JSON:
+    phone.messenger.share_contact(phone.user_id, own=body["whose"] == "own")
+    return {}
+
+
 def _block(phone: Phone, _: JSON) -> JSON:
     phone.messenger.block(phone.user_id)
     return {}
@@ -191,6 +201,8 @@ ACTS: Mapping[str, Act] = {
     "open": Act({"link": text(1, 2048)}, _open),
     "say": Act({"text": text(1)}, _say),
     "press": Act({"message_id": text(1, 200), "row": _index, "column": _index}, _press),
+    "key": Act({"row": _index, "column": _index}, _key),
+    "contact": Act({"whose": one_of("own", "foreign")}, _contact),
     "block": Act({}, _block),
     "unblock": Act({}, _unblock),
     "language": Act({"language": one_of("ru", "en")}, _speak),
@@ -207,6 +219,7 @@ def _shown(phone: Phone) -> JSON:
         "blocked": messenger.is_blocked(user_id),
         "messages": [asdict(message) for message in messenger.chat(user_id)],
         "popups": messenger.popups(user_id),
+        "keys": messenger.keys(user_id),
     }
 
 

@@ -20,6 +20,10 @@ class Posted:
     keyboard: list[list[JSON]]
     at: int
     edited_at: int | None = None
+    fixed: bool = False
+    """It came with a keyboard in place of the person's own: such a message can't be edited."""
+    more: JSON = field(default_factory=dict)
+    """What a message of the person's has in place of a text."""
 
 
 @dataclass
@@ -32,6 +36,10 @@ class Person:
     state: Literal["new", "active", "blocked"] = "new"
     messages: dict[str, Posted] = field(default_factory=dict)
     popups: list[str] = field(default_factory=list)
+    keys: list[list[JSON]] = field(default_factory=list)
+    """In place of the person's own keyboard."""
+    keys_once: bool = False
+    """Whether they go away when one is used."""
 
 
 @dataclass

@@ -184,6 +184,20 @@ class Simulator(ABC):
         self._callbacks[callback_id] = Callback(user_id, message_id)
         self._tell_pressed(person, callback_id, message_id, data)
 
+    def keys(self, user_id: int) -> list[list[str]]:
+        """The labels of the keys in place of the person's own keyboard, by rows."""
+        return [[str(key["text"]) for key in row] for row in self._person(user_id).keys]
+
+    def press_key(self, user_id: int, row: int, column: int) -> None:
+        """Press one of these keys. Raises Impossible when there is no such key."""
+        del user_id, row, column
+        raise Impossible("no such key")
+
+    def share_contact(self, user_id: int, *, own: bool = True, forwarded: bool = False) -> None:
+        """Send the person's own contact, or somebody else's. Raises Impossible where that is not simulated."""
+        del user_id, own, forwarded
+        raise Impossible("contacts are simulated in Telegram only")
+
     def block(self, user_id: int) -> None:
         """Block the bot; nothing happens when it is blocked already."""
         person = self._person(user_id)
@@ -266,8 +280,11 @@ class Simulator(ABC):
         text: str,
         spans: list[Span],
         keyboard: list[list[JSON]],
+        more: JSON | None = None,
     ) -> Posted:
-        posted = Posted(self._new_message_id(person), author, text, spans, keyboard, self._now())
+        posted = Posted(
+            self._new_message_id(person), author, text, spans, keyboard, self._now(), more=more or {}
+        )
         person.messages[posted.id] = posted
         self.changes.mark()
         return posted

@@ -177,6 +177,12 @@ class TelegramSim(TelegramPeople):
         if self._over_limit(person, "messages"):
             raise Refused(429, self._error(429, 1))
         posted = self._post(person, "bot", text, spans, _keyboard(parameters))
+        markup = parameters.get("reply_markup", {})
+        if "keyboard" in markup or "remove_keyboard" in markup:
+            posted.fixed = "keyboard" in markup
+            person.keys = markup.get("keyboard", [])
+            person.keys_once = markup.get("one_time_keyboard", False)
+            self.changes.mark()
         return self._message(person, posted)
 
     def _edit_message_text(self, parameters: JSON) -> JSON:
@@ -236,7 +242,7 @@ class TelegramSim(TelegramPeople):
         posted = person.messages.get(str(parameters["message_id"]))
         if posted is None:
             raise _refusal(400, "Bad Request: message to edit not found")
-        if posted.author != "bot":
+        if posted.author != "bot" or posted.fixed:
             raise _refusal(400, "Bad Request: message can't be edited")
         return person, posted
 

@@ -75,6 +75,36 @@ _link_preview = record(
     },
 )
 _keyboard = record({"inline_keyboard": array(array(_button, 1, 8), 0, 100)})
+_key = record(
+    {"text": text(1)}, {"request_contact": boolean, "style": one_of("danger", "success", "primary")}
+)
+_own_keyboard = record(
+    {"keyboard": array(array(_key, 1, 12), 1, 100)},
+    {
+        "is_persistent": boolean,
+        "resize_keyboard": boolean,
+        "one_time_keyboard": boolean,
+        "input_field_placeholder": text(1, 64),
+        "selective": boolean,
+    },
+)
+
+
+def _true(value: Any, path: str) -> None:
+    if value is not True:
+        raise Ill(f"{path} must be true")
+
+
+_no_keyboard = record({"remove_keyboard": _true}, {"selective": boolean})
+
+
+def _any_keyboard(value: Any, path: str) -> None:
+    """What a new message may bring; one that is edited has buttons at most."""
+    kinds = {"keyboard": _own_keyboard, "remove_keyboard": _no_keyboard}
+    named = next((name for name in kinds if isinstance(value, dict) and name in value), None)
+    (kinds[named] if named is not None else _keyboard)(value, path)
+
+
 _command = record({"command": text(1, 32, "[a-z0-9_]+"), "description": text(1, 256)})
 _language = text(0, 2, "([a-z]{2})?")
 _update_types = array(text(1, 64, "[a-z_]+"))
@@ -121,7 +151,12 @@ METHODS: Mapping[str, Method] = {
     ),
     "sendMessage": Method(
         {"chat_id": integer(), "text": text()},
-        {**_content, "disable_notification": boolean, "protect_content": boolean},
+        {
+            **_content,
+            "reply_markup": _any_keyboard,
+            "disable_notification": boolean,
+            "protect_content": boolean,
+        },
     ),
     "editMessageText": Method({**_message, "text": text()}, _content),
     "editMessageReplyMarkup": Method(_message, {"reply_markup": _keyboard}),

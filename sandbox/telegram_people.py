@@ -10,9 +10,14 @@ from sandbox.markup import Span, to_utf16
 from sandbox.people import Person, Posted
 from sandbox.simulator import Simulator
 from sandbox.telegram_methods import MESSAGE_LIMIT
-from sandbox.wire import JSON, Button, Webhook
+from sandbox.wire import JSON, Button, Impossible, Webhook
 
 BOT_ID = 7000000001
+
+
+def phone_of(user_id: int) -> str:
+    """A person's number as Telegram tells it, without a plus: of a range that Ofcom keeps free for drama."""
+    return f"447700900{user_id % 1000:03d}"
 
 
 class TelegramPeople(Simulator):
@@ -37,6 +42,35 @@ class TelegramPeople(Simulator):
         payload = self._start_payload(link)
         self.say(user_id, f"/start {payload}" if payload else "/start")
         return True
+
+    def press_key(self, user_id: int, row: int, column: int) -> None:
+        """Press a key: it shares the person's contact, after a question of the client's own, or writes its label."""
+        person = self._person(user_id)
+        if not 0 <= row < len(person.keys) or not 0 <= column < len(person.keys[row]):
+            raise Impossible("no such key")
+        key = person.keys[row][column]
+        if person.keys_once:
+            person.keys = []
+        if key.get("request_contact"):
+            self.share_contact(user_id)
+        else:
+            self.say(user_id, key["text"])
+
+    def share_contact(self, user_id: int, *, own: bool = True, forwarded: bool = False) -> None:
+        """Send a contact: Telegram itself adds the id of the user who has that number, where there is one."""
+        if self.is_blocked(user_id):
+            self.unblock(user_id)
+        person = self._person(user_id)
+        person.state = "active"
+        whose = user_id if own else user_id + 500
+        name = person.first_name if own else "Bob"
+        contact = {"phone_number": phone_of(whose), "first_name": name, "user_id": whose}
+        more: JSON = {"contact": contact}
+        if forwarded:
+            origin = {"type": "hidden_user", "sender_user_name": "Bob", "date": self._now() // 1000}
+            more["forward_origin"] = origin
+        text = f"{name}, +{contact['phone_number']}"
+        self._tell_said(person, self._post(person, "person", text, [], [], more))
 
     # ---- updates
 
@@ -99,8 +133,10 @@ class TelegramPeople(Simulator):
             "from": self._me() if posted.author == "bot" else self._user(person),
             "chat": self._chat(person),
             "date": posted.at // 1000,
-            "text": posted.text,
+            **(posted.more or {"text": posted.text}),
         }
+        if posted.more:
+            return message
         entities = [self._entity(posted.text, span) for span in posted.spans]
         if posted.author == "person" and (command := re.match(r"/\w+", posted.text)):
             entities = [{"type": "bot_command", "offset": 0, "length": command.end()}]

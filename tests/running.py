@@ -67,6 +67,25 @@ class Someone:
         self.sim.say(self.user_id, text)
         await self.running.quiet()
 
+    async def press_key(self, label: str) -> None:
+        """Press a key in place of the person's own keyboard."""
+        for row, labels in enumerate(self.keys):
+            if label in labels:
+                self.sim.press_key(self.user_id, row, labels.index(label))
+                await self.running.quiet()
+                return
+        raise AssertionError(f"no key {label!r}: {self.keys}")
+
+    async def share_contact(self, **which: bool) -> None:
+        """Send a contact: `own` or not, `forwarded` or not."""
+        self.sim.share_contact(self.user_id, **which)
+        await self.running.quiet()
+
+    @property
+    def keys(self) -> list[list[str]]:
+        """The keys in place of the person's own keyboard."""
+        return self.sim.keys(self.user_id)
+
     async def press(self, label: str) -> None:
         """Press the newest button whose label begins so."""
         self.touch(label)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiogram.types import InlineKeyboardMarkup
+from aiogram.types import InlineKeyboardMarkup, KeyboardButton, ReplyKeyboardMarkup
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -67,6 +67,7 @@ async def test_the_state_begins_with_two_empty_phones(page: Page) -> None:
         "blocked": False,
         "messages": [],
         "popups": [],
+        "keys": [],
     }
     assert state["phones"]["max"]["user_id"] != TELEGRAM_USER
 
@@ -113,6 +114,24 @@ async def test_popups_are_in_the_state(page: Page) -> None:
     await page.act("max/press", message_id=message["id"], row=0, column=0)
     await page.max.popup(page.max.pressed(page.max.sim.capture[0])["id"], "done")
     assert (await page.phone("max"))["popups"] == ["done"]
+
+
+async def test_keys_in_place_of_the_keyboard_are_in_the_state(page: Page) -> None:
+    """They are pressed by their place; a contact that is somebody else's can be sent beside them."""
+    await page.act("telegram/say", text="hello")
+    rows = [[KeyboardButton(text="Share", request_contact=True)], [KeyboardButton(text="Skip")]]
+    markup = ReplyKeyboardMarkup(keyboard=rows, one_time_keyboard=True)
+    await page.telegram.bot.send_message(TELEGRAM_USER, "x", reply_markup=markup)
+    assert (await page.phone("telegram"))["keys"] == [["Share"], ["Skip"]]
+    page.telegram.sim.capture = []
+    assert (await page.act("telegram/contact", whose="foreign"))[0] == 200
+    assert (await page.act("telegram/key", row=0, column=0))[0] == 200
+    shared = [one["message"]["contact"]["user_id"] for one in page.telegram.sim.capture]
+    assert [one == TELEGRAM_USER for one in shared] == [False, True]
+    assert (await page.phone("telegram"))["keys"] == []
+    for act, fields in (("key", {"row": 0, "column": 0}), ("contact", {"whose": "own"})):
+        assert (await page.act(f"max/{act}", **fields))[0] == 400
+    assert (await page.act("telegram/key", row=1, column=0))[0] == 400
 
 
 async def test_the_bot_can_be_blocked_and_unblocked(page: Page) -> None:

@@ -19,11 +19,14 @@ from aiogram.types import (
     CopyTextButton,
     InlineKeyboardButton,
     InlineKeyboardMarkup,
+    KeyboardButton,
     MessageEntity,
+    ReplyKeyboardMarkup,
+    ReplyKeyboardRemove,
     Update,
 )
 
-from sandbox.wire import Fault
+from sandbox.wire import Fault, Impossible
 from tests.test_sandbox_rigs import ANN, BUTTONS, HOOK, TOKEN, TelegramRig, link, telegram_rig, texts
 
 
@@ -306,3 +309,55 @@ async def test_aiograms_own_objects_pass_the_checks(telegram: TelegramRig) -> No
         ANN, "x", disable_web_page_preview=True, reply_markup=InlineKeyboardMarkup(inline_keyboard=[[copy]])
     )
     assert telegram.sim.violations == []
+
+
+async def test_a_keyboard_in_place_of_the_persons_own(telegram: TelegramRig) -> None:
+    """It stays until it is used once or removed; a key writes its label, or sends the person's contact."""
+    sim = telegram.sim
+    rows = [[KeyboardButton(text="Share", request_contact=True), KeyboardButton(text="Skip")]]
+    sent = await telegram.bot.send_message(
+        ANN, "x", reply_markup=ReplyKeyboardMarkup(keyboard=rows, resize_keyboard=True)
+    )
+    assert sim.keys(ANN) == [["Share", "Skip"]]
+    with pytest.raises(TelegramBadRequest, match="can't be edited"):
+        await telegram.edit(str(sent.message_id), "y")
+    sim.capture = []
+    sim.press_key(ANN, 0, 1)
+    sim.press_key(ANN, 0, 0)
+    sim.share_contact(ANN, own=False)
+    sim.share_contact(ANN, forwarded=True)
+    said, own, foreign, forwarded = [Update.model_validate(one).message for one in sim.capture]
+    assert said is not None
+    assert said.text == "Skip"
+    for message, is_own in ((own, True), (foreign, False), (forwarded, True)):
+        assert message is not None
+        assert message.contact is not None
+        assert message.text is None
+        assert (message.contact.user_id == ANN) is is_own
+        assert message.contact.phone_number.isdigit()
+        assert (message.forward_origin is not None) is (message is forwarded)
+    await telegram.bot.send_message(ANN, "z", reply_markup=ReplyKeyboardRemove())
+    assert sim.keys(ANN) == []
+    with pytest.raises(Impossible, match="no such key"):
+        sim.press_key(ANN, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        {"keyboard": []},
+        {"keyboard": [[]]},
+        {"keyboard": [[{"text": ""}]]},
+        {"keyboard": [[{"text": "x", "request_contact": "yes"}]]},
+        {"keyboard": [[{"text": "x", "callback_data": "y"}]]},
+        {"remove_keyboard": False},
+        {"remove_keyboard": True, "keyboard": [[{"text": "x"}]]},
+    ],
+)
+async def test_a_keyboard_that_telegram_would_not_take(telegram: TelegramRig, markup: Any) -> None:
+    """Nor does the simulator, and an edited message takes none at all."""
+    body = {"chat_id": ANN, "text": "x", "reply_markup": markup}
+    assert (await telegram.raw("sendMessage", body))[0] == 400
+    message_id = int(await telegram.send("x"))
+    body = {"chat_id": ANN, "message_id": message_id, "text": "y", "reply_markup": {"remove_keyboard": True}}
+    assert (await telegram.raw("editMessageText", body))[0] == 400

@@ -76,7 +76,7 @@ export class ServiceClient {
     this.onLog = () => {};
   }
 
-  /** `wishes` may hold "match" and "context". */
+  /** `wishes` may hold "match", "phone" and "context". */
   requestCode(wishes) {
     return this.#call("POST", "/v1/otp/request", wishes);
   }

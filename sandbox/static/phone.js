@@ -88,6 +88,28 @@ export class Phone {
     else await this.#act("press", { message_id: message.id, row, column });
   }
 
+  /** The keys in place of the keyboard; beside them the contact that the bot must not take. */
+  #drawKeys() {
+    const { keys } = this.state;
+    const asks = keys.length > 0;
+    const root = this.part(".own-keys");
+    const fingerprint = JSON.stringify([keys, t("foreignContact")]);
+    root.hidden = !asks;
+    if (root.dataset.drawn === fingerprint) return;
+    root.dataset.drawn = fingerprint;
+    root.replaceChildren();
+    if (!asks) return;
+    keys.forEach((row, rowIndex) => {
+      const line = make("div", "keys", "", { lang: this.state.language });
+      row.forEach((label, column) => {
+        line.append(makeButton("key own", label, () => this.#act("key", { row: rowIndex, column })));
+      });
+      root.append(line);
+    });
+    root.append(makeButton("small foreign", t("foreignContact"), () => this.#act("contact", { whose: "foreign" })));
+    this.scrollToEnd();
+  }
+
   // ---- drawing
 
   update(state) {
@@ -98,6 +120,7 @@ export class Phone {
     this.#drawChat(samePerson);
     if (samePerson) this.#showPopups(before.popups, state.popups);
     this.#drawControls();
+    this.#drawKeys();
   }
 
   /** Draws all words again, in the language of the page that is on now. */
@@ -108,6 +131,7 @@ export class Phone {
     this.chat.querySelectorAll(".message").forEach((element) => element.remove());
     this.#drawChat(false);
     this.#drawControls();
+    this.#drawKeys();
   }
 
   /** The time in the phone's status bar: the service's clock, which the page can move. */

@@ -17,6 +17,8 @@ export class Site {
     this.request = null; // the newest: {id, pairingCode, number or undefined, links, status}
     this.attempt = null; // the code being entered: {subscriberId, channel, requestId or null}
     this.known = {}; // channel -> subscriber_id, as a site would keep it with its account: only after `verified`
+    this.phoneOf = null; // the request whose person may still share a number
+    this.phone = ""; // told once, so it is kept here
     this.signedIn = ""; // the channel of the code that signed the person in
     this.busy = false;
     this.era = 0; // how often the site forgot: older answers are dropped
@@ -46,10 +48,13 @@ export class Site {
 
   async #getCode() {
     const match = this.part(".want-match").checked ? { match: true } : {};
-    const answer = await this.#ask(() => this.client.requestCode({ ...match, ...this.#context() }));
+    const asksPhone = this.part(".want-phone").checked;
+    const phone = asksPhone ? { phone: "ask" } : {};
+    const answer = await this.#ask(() => this.client.requestCode({ ...match, ...phone, ...this.#context() }));
     if (!answer) return;
     const { request_id: id, pairing_code: pairingCode, match_number: number, telegram_link: telegram, max_link: max } = answer;
     this.#become({ request: { id, pairingCode, number, links: { telegram, max }, status: "pending" } });
+    Object.assign(this, { phoneOf: asksPhone ? this.request : null, phone: "" });
     this.#show("wait", "pending");
     this.#poll(this.request);
   }
@@ -60,14 +65,18 @@ export class Site {
     return { context: { action: t("signIn"), ...DEVICE } };
   }
 
-  /** Asks for the status every second, also once it is sent: until the sign-in it may still become reported. */
+  #follows(request) {
+    return this.request === request || this.phoneOf === request;
+  }
+
+  /** Asks for the status every second, also once it is sent: it may become reported, and a number may be shared. */
   async #poll(request) {
     let pause = POLL_MS;
     for (let left = POLLS; left && isOpen(request); left -= 1) {
       await wait(pause);
-      if (this.request !== request) return;
+      if (!this.#follows(request)) return;
       const answer = await this.client.requestStatus(request.id);
-      if (this.request !== request) return;
+      if (!this.#follows(request)) return;
       pause = answer.ok ? POLL_MS : Math.min(pause * 2, POLL_SLOWEST_MS);
       if (answer.ok) this.#statusArrived(request, answer.body);
       else if (request.status === "pending") this.#pollFailed(answer);
@@ -81,7 +90,20 @@ export class Site {
     this.troubled = true;
   }
 
-  #statusArrived(request, { status, channel, subscriber_id: subscriberId, reported }) {
+  /** Told in this answer and in no other one. */
+  #phoneArrived(request, { status, phone, phone_pending: pending }) {
+    if (this.phoneOf !== request || status === "pending") return;
+    if (!pending) this.phoneOf = null;
+    if (!phone) return;
+    this.phone = phone;
+    this.draw();
+    this.onNews();
+  }
+
+  #statusArrived(request, body) {
+    const { status, channel, subscriber_id: subscriberId, reported } = body;
+    this.#phoneArrived(request, body);
+    if (this.request !== request) return; // signed in, and waiting for the number alone
     const before = request.status;
     request.status = reported ? "reported" : status;
     if (request.status === "pending" && this.troubled) this.#show("wait", "pending"); // the error has passed
@@ -136,9 +158,14 @@ export class Site {
   }
 
   #signOut() {
+    this.#forgetPhone();
     this.#become({});
     this.#show("quiet", "start");
     this.part(".get-code").focus({ preventScroll: true });
+  }
+
+  #forgetPhone() {
+    Object.assign(this, { phoneOf: null, phone: "" });
   }
 
   /** Another person holds this phone now: what the site knew belongs to somebody else. */
@@ -146,6 +173,7 @@ export class Site {
     delete this.known[channel];
     if (channel !== (this.attempt?.channel ?? this.signedIn)) return this.draw();
     this.era += 1;
+    this.#forgetPhone();
     this.#become({});
     return this.#show("quiet", "forgotten", { channel: CHANNELS[channel] });
   }
@@ -154,6 +182,7 @@ export class Site {
   startOver() {
     this.era += 1;
     this.known = {};
+    this.#forgetPhone();
     this.#become({});
     this.#show("quiet", "restarted");
   }
@@ -202,7 +231,9 @@ export class Site {
     this.part(".code-form").hidden = !this.attempt;
     this.part(".sign-out").hidden = !this.signedIn;
     this.#drawGetCode();
-    this.part(".match-option").hidden = this.signedIn;
+    for (const name of [".match-option", ".phone-option"]) this.part(name).hidden = this.signedIn;
+    this.part(".phone-told").hidden = !this.phone;
+    setText(this.part(".phone-told strong"), this.phone);
     this.#drawLinks();
     this.#drawPairing();
     this.part(".direct").hidden = Object.keys(this.known).length === 0;

@@ -302,6 +302,36 @@ def test_who_is_asking(page: Page):
     shows(page.locator(".telegram .bubble").last, "203.0.113.7")
 
 
+def test_a_phone_number(page: Page):
+    """Somebody else's contact is refused; the own one is shown on the site, also when it comes after the sign-in."""
+    page.get_by_label("Ask for the phone number").check()
+    enter(page, agree(page, "telegram"))
+    says(page, "You are signed in")
+    own = page.locator(".telegram .own-keys")
+    shows(own, "Share my number")
+    press(page, ".telegram .foreign")
+    shows(page.locator(".telegram .message.bot").last, "not your own contact")
+    assert page.locator(".phone-told").is_hidden()
+    Phone(page, "telegram").press("Share my number")
+    shows(page.locator(".telegram .message.bot").last, "this site gets your phone number")
+    shows(page.locator(".phone-told"), "+447700900")
+    assert own.is_hidden()
+    press(page, ".sign-out")
+    assert page.locator(".phone-told").is_hidden()
+
+
+def test_a_phone_number_is_passed_over(page: Page):
+    """The keys go away, the code signs in, and no number is shown."""
+    page.get_by_label("Ask for the phone number").check()
+    code = agree(page, "telegram")
+    Phone(page, "telegram").press("Skip")
+    shows(page.locator(".telegram .message.bot").last, "does not get your phone number")
+    assert page.locator(".telegram .own-keys").is_hidden()
+    enter(page, code)
+    says(page, "You are signed in")
+    assert page.locator(".phone-told").is_hidden()
+
+
 def test_copying_on_a_phone(page: Page):
     """A tap on the code or on its button copies it and fills in nothing."""
     code = agree(page, "telegram")
