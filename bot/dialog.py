@@ -117,7 +117,7 @@ class Dialog:
         pairing_code = pairing.typed(rest) if name in ("", "start") else None
         if pairing_code is not None:
             return await self._pair(update, pairing_code, rest)
-        if looks_typed(text):
+        if looks_typed(text) and self._may_speak(update.person):
             return self._typed(update, await self._phones.typed(update))
         return await self._look(update, rest if name == "start" else "", stop=name == "stop")
 

@@ -13,7 +13,7 @@ from otp.telling import Sealed
 _NUMBER: Final = re.compile(r"\+?([1-9][0-9]{6,14})", re.ASCII)
 """E.164: up to 15 digits, the first of a country code, which has no 0. The shortest numbers that are in use have 7."""
 _ANONYMOUS: Final = "888"
-"""Telegram's numbers without a telephone begin so. As a country code it is assigned to nobody (ITU-T E.164, annex)."""
+"""Telegram's anonymous numbers begin so: there is no telephone behind them."""
 _TYPED: Final = re.compile(r"\+?[0-9][0-9 ()\-.\u00a0]{8,24}", re.ASCII)
 TYPED_DIGITS: Final = 9
 """Fewer are no number that anybody would write to be called by: codes and pairing codes have up to 8."""
