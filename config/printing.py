@@ -64,6 +64,7 @@ def _project(project: Mapping[str, Any], _database: str) -> None:
         "colour": [project.get("color")],
         "first": [project.get("first")],
         "logo": ["yes"] if "logo" in project else [],
+        "phones": ["kept, once shared"] if project.get("keep_phone") else [],
         "webhooks": [_webhook(one) for one in project.get("webhooks", [])],
     }
     for name, values in shown.items():

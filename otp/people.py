@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+from otp import phones
 from otp.audit import Action, who_acts
 from otp.delivery import Rules, finish
 from otp.errors import SubscriberNotFound
@@ -200,6 +201,7 @@ class People:
         sub = one.subscriber
         return {
             **await self._store.read(lambda tx: tx.records_of(sub.id)),
+            **await self._store.read(lambda tx: phones.shown(tx, self._rules.seals, sub.id)),
             "requests": [
                 each for each in requests if (each["project_id"], each["mode"]) == (sub.project_id, sub.mode)
             ],

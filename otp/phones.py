@@ -7,13 +7,14 @@ project, request, subscriber, number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from otp.delivery import Rules
 from otp.events import PhoneShared
+from otp.membership import Record
 from otp.model import Caller, Job, Project, Subscriber
 from otp.numbers import AskedNumber, e164
 from otp.outcomes import (
@@ -149,8 +150,7 @@ async def take(store: Store, rules: Rules, caller: Caller, request_id: str) -> s
     async def work(tx: Tx) -> str | None:
         request = await known_request(tx, caller, request_id)
         sealed = await tx.take_number(request.id)
-        raw = rules.seals.open(sealed, _of_request(request.id)) if sealed is not None else None
-        return raw.decode() if raw is not None else None
+        return _opened(rules.seals, sealed, _of_request(request.id))
 
     return await store.write(work)
 
@@ -158,7 +158,26 @@ async def take(store: Store, rules: Rules, caller: Caller, request_id: str) -> s
 async def kept(tx: Tx, seals: Seals, subscriber_id: str) -> str | None:
     """The number that is kept of a subscriber."""
     sealed = await tx.kept_number(subscriber_id)
-    raw = seals.open(sealed, _of_subscriber(subscriber_id)) if sealed is not None else None
+    return _opened(seals, sealed, _of_subscriber(subscriber_id))
+
+
+async def shown(tx: Tx, seals: Seals, subscriber_id: str) -> Mapping[str, Sequence[Record]]:
+    """What is kept of a subscriber's numbers, for themselves to see; a number is None where its key is gone."""
+    waiting = [
+        {
+            "request_id": one.request_id,
+            "asked_at": one.asked_at,
+            "number": _opened(seals, one.number, _of_request(one.request_id)),
+        }
+        for one in await tx.numbers_of(subscriber_id)
+    ]
+    number = await tx.kept_number(subscriber_id)
+    held = [{"number": _opened(seals, number, _of_subscriber(subscriber_id))}] if number is not None else []
+    return {"phone_questions": waiting, "kept_phone": held}
+
+
+def _opened(seals: Seals, sealed: Sealed | None, owner: str) -> str | None:
+    raw = seals.open(sealed, owner) if sealed is not None else None
     return raw.decode() if raw is not None else None
 
 

@@ -352,6 +352,10 @@ class Tx(PeopleTx, Protocol):
         """The question of a request, while it is not over."""
         ...
 
+    async def numbers_of(self, subscriber_id: str) -> list[AskedNumber]:
+        """A subscriber's questions that are not over, answered ones too."""
+        ...
+
     async def newest_number(self, person: Person) -> AskedNumber | None:
         """The newest question that this person was asked and that is not over."""
         ...

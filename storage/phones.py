@@ -54,6 +54,10 @@ class PhonesTx(ABC):
         found = await self.rows(f"{_ASKED} n.request_id = $1", request_id)
         return _asked(found[0]) if found else None
 
+    async def numbers_of(self, subscriber_id: str) -> list[AskedNumber]:
+        found = await self.rows(f"{_ASKED} n.subscriber_id = $1 ORDER BY n.asked_at", subscriber_id)
+        return [_asked(row) for row in found]
+
     async def newest_number(self, person: Person) -> AskedNumber | None:
         found = await self.rows(
             f"{_ASKED} n.address = $1 ORDER BY n.asked_at DESC, n.request_id LIMIT 1", person.address

@@ -14,10 +14,12 @@ from api.subscriber_commands import FORMAT, perform_subscribers
 from otp.account_calls import AccountCalls
 from otp.events import Audited, SubscriberForgotten, SubscriberLeft, SubscriberUnlocked
 from otp.model import Channel, Context, ForgottenBy, KeyClaim, Mode, Person, Refusal, RequestStatus, Told
+from otp.notices import rfc3339
 from otp.people import People
 from otp.policy import DAY_MS, UPDATE_KEYS_KEPT_MS, Policy
 from otp.ports import Refused as Gone
 from otp.ports import Tx
+from otp.projects import Change
 from otp.service import Reason, Verdict
 from otp.telling import Endpoint, Sealed
 from tests.fakes import START, FakeClock
@@ -369,6 +371,26 @@ async def test_nothing_secret_is_exported(world: World, clock: FakeClock) -> Non
         assert secret not in text
     for name in ("seed", "key_id", "pairing_code", "match", "token", "code_id"):
         assert f'"{name}' not in text
+
+
+async def test_phone_numbers_are_exported(world: World) -> None:
+    """Of the question that waits to be told, and the one that is kept; in clear, as they are the person's own."""
+    project = world.caller.project.id
+    await world.projects.update(project, Change(keep_phone=True))
+    made = await world.service.request(world.caller, None, LOGIN, asks_phone=True)
+    await world.taps.open(world.update(ANN), made.request.id)
+    await world.taps.consent(world.update(ANN), made.request.id)
+    await world.settle()
+    asked_at = world.clock.now()
+    await world.phones.share(world.update(ANN), "12025550142", own=True)
+    [person] = (await do(world, "export", telegram=str(ANN.user_id)))["people"]
+    [shop] = person["subscriptions"]
+    assert shop["phone_questions"] == [
+        {"request_id": made.request.id, "asked_at": rfc3339(asked_at), "number": "+12025550142"}
+    ]
+    assert shop["kept_phone"] == [{"number": "+12025550142"}]
+    await do(world, "forget", telegram=str(ANN.user_id))
+    assert await rows_about(world, ANN.address) - {"updates", "jobs"} == set()
 
 
 async def test_what_sites_were_told_and_answered_is_exported(world: World) -> None:
