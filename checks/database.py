@@ -14,7 +14,7 @@ LONG_LOG: Final = 200 * MIB
 OLDEST_POSTGRES: Final = 140_000
 FEW_CONNECTIONS: Final = 3
 _RESTORE: Final = (
-    'stop the service, keep a copy of the file, then restore a backup ("Backup" in docs/operations.md)'
+    'stop the service, keep a copy of the file, then restore a backup ("Restore" in docs/operations.md)'
 )
 
 
