@@ -68,7 +68,7 @@ def _own_logging() -> Iterator[None]:
     root, known = logging.getLogger(), logging.root.manager.loggerDict
     levels = {name: one.level for name, one in known.items() if isinstance(one, logging.Logger)}
     handlers, level = root.handlers[:], root.level
-    config = structlog.get_config() if structlog.is_configured() else None
+    kept = structlog.get_config() if structlog.is_configured() else None
     root.handlers[:] = []  # they are kept from being closed
     yield
     root.handlers[:] = handlers
@@ -80,8 +80,9 @@ def _own_logging() -> Iterator[None]:
     logging.captureWarnings(False)
     begin_call()
     structlog.reset_defaults()
-    if config is not None:
-        structlog.configure(**config)
+    if kept is not None:
+        structlog.configure(**kept)
+    config.logs.log = structlog.get_logger()  # one that has said something keeps how it said it
 
 
 class Output:

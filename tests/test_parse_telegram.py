@@ -477,7 +477,7 @@ def test_an_error_means(error: Exception, outcome: Outcome):
     got = outcome_of(error)
     assert got == outcome
     token = isinstance(got, Refused) and got.unauthorized
-    assert token is isinstance(error, TelegramUnauthorizedError)
+    assert token is isinstance(error, (TelegramUnauthorizedError, TelegramNotFound))
 
 
 def test_a_message_that_is_too_large_is_refused():
