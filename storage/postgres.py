@@ -29,6 +29,7 @@ from otp.notices import Notice
 from otp.ports import About, Clock, Work
 from otp.tasks import Tasks
 from storage import Reach, named, rows
+from storage.hearing import tell
 from storage.migrations import Migration, load, pending
 from storage.observing import Observer, Size
 from storage.outbox import OPEN, given_up_at, new_id
@@ -546,7 +547,7 @@ class PostgresStore:
     def _publish(self, events: Sequence[Event]) -> None:
         for event in events:
             for listener in self._listeners:
-                listener(event)
+                tell(listener, event)
 
 
 async def _commit(connection: Connection) -> None:

@@ -20,6 +20,7 @@ from otp.errors import StorageUnavailable, StorageUnusable
 from otp.events import Event
 from otp.model import Caller
 from otp.ports import About, Clock, Work
+from storage.hearing import tell
 from storage.migrations import load
 from storage.observing import Observer, Size, file_size
 from storage.rows import CLOCK_FACT
@@ -267,7 +268,7 @@ class SqliteStore:
         for member in batch:
             for event in member.events:
                 for listener in self._listeners:
-                    member.context.run(listener, event)
+                    member.context.run(tell, listener, event)
         for member in batch:
             member.tell()
         self._log.committed(sum(CHORE if one.chore else one.writes for one in batch))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import cache
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from otp.ports import Store
@@ -47,6 +48,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_sessionfinish() -> None:
     """Each worker clears away its databases."""
     asyncio.run(cleared())
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """A command that was run here wrote to the standard error of one test, which is closed after it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -158,6 +158,29 @@ async def test_events_are_told_after_the_commit_only(filled: Store) -> None:
     assert heard == [event]
 
 
+async def test_a_listener_that_fails_keeps_nobody_waiting(filled: Store) -> None:
+    """The commit is answered, others hear of it, and whoever looks after the loop hears of the bug."""
+    heard: list[Event] = []
+    bugs: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, about: bugs.append(about["exception"]))
+
+    def fails(_event: Event) -> None:
+        raise ValueError
+
+    filled.listen(fails)
+    filled.listen(what_happened(heard))
+    event = CodeVerified("s1", "p1", "login", Channel.TELEGRAM, Mode.LIVE, None)
+
+    async def work(tx: Tx) -> str:
+        tx.emit(event)
+        await tx.save_project(SHOP)
+        return "answered"
+
+    assert await filled.write(work) == "answered"
+    assert heard == [event]
+    assert [type(bug) for bug in bugs] == [ValueError]
+
+
 async def test_the_jobs_of_an_event_are_written_with_it(filled: Store) -> None:
     """A lock brings the job of telling it in the same commit."""
 
