@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from otp.policy import HOUR_MS
 from otp.ports import Store, Tx
 from otp.projects import ProjectNotFound
 from otp.reports import Counted, LivingKey, ProjectFacts
+from otp.tasks import give_way
 from otp.telling import Endpoint
 
 MOST_LINES: Final = 10_000
@@ -47,15 +49,23 @@ async def perform_stats(store: Store, command: Command) -> Any:
     if not 1 <= days <= MOST_DAYS:
         raise Refused(f"--days must be a number from 1 to {MOST_DAYS}: older counts are not kept")
 
-    async def work(tx: Tx) -> dict[Counted, int]:
+    async def today(tx: Tx) -> int:
         if project_id is not None and await tx.project(project_id) is None:
             raise ProjectNotFound
-        return await tx.counts(tx.now // DAY_MS * DAY_MS - (days - 1) * DAY_MS, project_id)
+        return tx.now // DAY_MS * DAY_MS
 
+    last = await store.read(today)
     found: dict[tuple[int, str, str], dict[str, int]] = {}
-    for one, many in (await store.read(work)).items():
-        found.setdefault((one.day, one.mode, one.channel), {})[one.what] = many
+    for day in range(last - (days - 1) * DAY_MS, last + 1, DAY_MS):
+        # A day at a time, as others wait while a store is read: each has rows of every project.
+        for one, many in (await store.read(partial(_counts, day=day, project_id=project_id))).items():
+            found.setdefault((one.day, one.mode, one.channel), {})[one.what] = many
+        await give_way()
     return [_day(*key, found[key]) for key in sorted(found)]
+
+
+async def _counts(tx: Tx, day: int, project_id: str | None) -> dict[Counted, int]:
+    return await tx.counts(day, project_id)
 
 
 def _day(day: int, mode: str, channel: str, counts: Mapping[str, int]) -> dict[str, Any]:

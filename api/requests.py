@@ -14,6 +14,7 @@ from otp.policy import HOUR_MS
 from otp.ports import Store, Tx
 from otp.projects import ProjectNotFound
 from otp.reports import Listed, Sending
+from otp.tasks import give_way
 from otp.timeline import Timeline, timeline
 from otp.ways import outcome
 
@@ -108,7 +109,10 @@ async def _list(store: Store, command: Command, limit: int) -> Any:
     wanted = _Wanted(project_id, status, now - since, now)
     both = await _some(store, wanted, limit, open_=True) + await _some(store, wanted, limit, open_=False)
     newest = sorted(both, key=lambda one: (one.created_at, one.id), reverse=True)[:limit]
-    found = [await store.read(partial(timeline, request_id=one.id)) for one in newest]
+    found = []
+    for one in newest:
+        found.append(await store.read(partial(timeline, request_id=one.id)))
+        await give_way()
     return [_brief(one) for one in found if one is not None and status in (None, one.status)]
 
 
@@ -122,6 +126,7 @@ async def _some(store: Store, wanted: _Wanted, limit: int, *, open_: bool) -> li
         if len(page) < PAGE:
             break
         last = page[-1]
+        await give_way()
     return found
 
 

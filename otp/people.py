@@ -17,6 +17,7 @@ from otp.membership import Kind, Membership, Record, Who
 from otp.model import Caller, Ending, ForgottenBy, Person, RequestStatus, Subscriber
 from otp.policy import HOUR_MS, REQUEST_GRACE_MS, REQUEST_LIFE_MS, UPDATE_KEYS_KEPT_MS
 from otp.ports import Store, Tx
+from otp.tasks import give_way
 from otp.telling import KEPT_MS, TRIED_FOR_MS
 
 PIECE_MS: Final = HOUR_MS
@@ -211,11 +212,11 @@ class People:
         }
 
     async def _find(self, kind: Kind, whom: str) -> list[Record]:
-        return [
-            record
-            for since, until in await self._pieces(kind)
-            for record in await self._store.read(partial(_find, kind=kind, whom=whom, piece=(since, until)))
-        ]
+        found: list[Record] = []
+        for piece in await self._pieces(kind):
+            found += await self._store.read(partial(_find, kind=kind, whom=whom, piece=piece))
+            await give_way()
+        return found
 
     async def _pieces(self, kind: Kind) -> list[tuple[int, int]]:
         now = await self._store.read(_now)

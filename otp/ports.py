@@ -713,8 +713,8 @@ class Tx(PeopleTx, Protocol):
         """Add to what was counted before, of projects that are still there."""
         ...
 
-    async def counts(self, since: int, project_id: str | None) -> dict[Counted, int]:
-        """What was counted on the days from `since` on, of one project or (with no id) of all together."""
+    async def counts(self, day: int, project_id: str | None) -> dict[Counted, int]:
+        """What was counted on a day (its first moment), of one project or (with no id) of all together."""
         ...
 
     # ----------------------------------------------------------- housekeeping

@@ -45,12 +45,12 @@ class StatsTx(ABC):
             ),
         )
 
-    async def counts(self, since: int, project_id: str | None) -> dict[Counted, int]:
-        which = "day >= $1" if project_id is None else "project_id = $2 AND day >= $1"
+    async def counts(self, day: int, project_id: str | None) -> dict[Counted, int]:
+        which = "day = $1" if project_id is None else "project_id = $2 AND day = $1"
         found = await self.rows(
             f"SELECT day, mode, channel, what, CAST(sum(many) AS BIGINT) AS many FROM daily_stats WHERE {which} "
             "GROUP BY day, mode, channel, what",
-            since,
+            day,
             *([] if project_id is None else [project_id]),
         )
         whose = project_id or ""
