@@ -406,7 +406,9 @@ class SubscriberState(BaseModel):
         examples=["2026-11-29T03:07:05.120Z"],
         json_schema_extra={"format": "date-time"},
     )
-    locked: bool = Field(description="Too many wrong codes in a row: the person unlocks it in the chat, or the operator")
+    locked: bool = Field(
+        description="Too many wrong codes in a row: the person unlocks it in the chat, or the operator"
+    )
     external_id: ExternalId | None = Field(
         description="The account for which a code of theirs was verified last; null when there is none"
     )
