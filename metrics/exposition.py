@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from prometheus_client import ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 from metrics.figures import Figures
@@ -30,5 +30,13 @@ class Exposition:
         """The figures in a form that the caller accepts, and its content type. Made on another thread: it takes a while."""
         async with self._one_at_a_time:
             self._collector.state = await self._look()
-            encode, content_type = choose_encoder(accept)
+            encode, content_type = _form(accept)
             return await asyncio.to_thread(encode, self._registry), content_type
+
+
+def _form(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    """The form that a header asks for; the plain one where the library stumbles over it, as over a version of no number."""
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):
+        return choose_encoder("")

@@ -101,6 +101,18 @@ async def test_it_is_prometheus_text(run: Running) -> None:
         assert (await given.text()).endswith("# EOF\n")
 
 
+@pytest.mark.parametrize(
+    "accept",
+    ["text/plain;version=x", "application/openmetrics-text; version=1..0", "text/plain;version=1.0.0-\u00e9"],
+)
+async def test_a_form_that_is_none_is_the_plain_one(run: Running, accept: str) -> None:
+    """Nobody's header is a bug of ours."""
+    headers = {"Authorization": f"Bearer {TOKEN}", "Accept": accept}
+    async with run.http.get(f"{run.url}/metrics", headers=headers) as given:
+        assert given.status == 200
+        assert given.headers["Content-Type"].startswith("text/plain; version=")
+
+
 async def test_a_port_of_its_own_is_open_to_who_reaches_it() -> None:
     """And serves nothing else; the main server has no such path."""
     port = free_port()
