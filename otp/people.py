@@ -120,15 +120,27 @@ class People:
     async def forget(self, who: Who, *, with_refusals: bool = False) -> Forgotten:
         """Erase those who are meant; of a whole person (`everywhere`, or by the person) all that is kept.
 
-        One after the other, each in a transaction: cut short, the rest is erased by the same call. What a person wants
-        nothing from stays their own word, unless `with_refusals`. Raises `SubscriberNotFound`.
+        One after the other, each in a transaction: cut short, the rest is erased by the same call, as those by whom a
+        person was found go last. What a person wants nothing from stays their own word, unless `with_refusals`. Raises
+        `SubscriberNotFound`.
         """
         found, by = await self.find(who), who_acts()
-        erased = [one for one in found if await self._store.write(partial(self._forget, known=one, by=by))]
-        done = Forgotten(erased)
-        for person in _whole(who, found):
+        people = _whole(who, found)
+        names = await self._naming(who) if people else set()
+        done = Forgotten(await self._forget_all([one for one in found if one.subscriber.id not in names], by))
+        for person in people:
             done = await self._erase_traces(person, done, by, with_refusals=with_refusals)
-        return done
+        last = await self._forget_all([one for one in found if one.subscriber.id in names], by)
+        return replace(done, subscribers=[*done.subscribers, *last])
+
+    async def _naming(self, who: Who) -> set[str]:
+        """The subscribers without whom nobody would know any more which person is meant."""
+        if who.person is not None:
+            return set()
+        return {one.subscriber.id for one in await self._store.read(partial(_meant, who=who))}
+
+    async def _forget_all(self, some: Sequence[Membership], by: str) -> list[Membership]:
+        return [one for one in some if await self._store.write(partial(self._forget, known=one, by=by))]
 
     async def _forget(self, tx: Tx, known: Membership, by: str) -> bool:
         sub = known.subscriber
@@ -143,10 +155,10 @@ class People:
     async def _erase_traces(
         self, person: Person, done: Forgotten, by: str, *, with_refusals: bool
     ) -> Forgotten:
-        """What is kept of a person who is nobody's subscriber any more."""
-        requests = await self._find("requests", person.address)
-        for one in requests:
-            await self._store.write(partial(_release, request_id=str(one["id"]), person=person))
+        """What is kept of a person beside what goes with their subscribers that are still there."""
+        requests = 0
+        for one in await self._find("requests", person.address):
+            requests += await self._store.write(partial(_release, request_id=str(one["id"]), person=person))
         messages = 0
         for since, until in await self._pieces("messages"):
             messages += await self._store.write(partial(_erase_messages, person=person, piece=(since, until)))
@@ -161,7 +173,7 @@ class People:
         return replace(
             done,
             messages=done.messages + messages,
-            requests=done.requests + len(requests),
+            requests=done.requests + requests,
             languages=done.languages + chosen,
             refusals=done.refusals + refusals,
         )
@@ -242,13 +254,16 @@ async def _erase_messages(tx: Tx, person: Person, piece: tuple[int, int]) -> int
     return await tx.erase_messages(person, *piece)
 
 
-async def _release(tx: Tx, request_id: str, person: Person) -> None:
-    """A request is the person's no more; one that was pending comes to its end."""
+async def _release(tx: Tx, request_id: str, person: Person) -> bool:
+    """A request is the person's no more, and one that was pending comes to its end; False where it is no leftover."""
     request = await tx.request(request_id)
     if request is None or request.bound_to != person:
-        return
+        return False
+    if await tx.request_deliveries(request_id):  # it goes with its subscriber
+        return False
     await finish(tx, request, RequestStatus.CANCELLED)
     await tx.unbind(request_id, person)
+    return True
 
 
 async def _meant(tx: Tx, who: Who) -> list[Membership]:

@@ -91,6 +91,12 @@ _BY_TIME: Final[Mapping[Kind, str]] = {
     ),
 }
 
+_WHOSE: Final = (
+    "SELECT 1 FROM subscribers s WHERE s.address = $1 AND (s.id = messages.subscriber_id OR EXISTS "
+    "(SELECT 1 FROM deliveries d WHERE d.subscriber_id = s.id AND d.request_id = messages.request_id))"
+)
+"""The subscriber with whom a message is erased."""
+
 
 def membership(row: Row) -> Membership:
     """A person's relation to a project."""
@@ -183,7 +189,8 @@ class PeopleTx(ABC):
     async def erase_messages(self, person: Person, since: int, until: int) -> int:
         return len(
             await self.rows(
-                "DELETE FROM messages WHERE address = $1 AND created_at >= $2 AND created_at < $3 RETURNING 1",
+                "DELETE FROM messages WHERE address = $1 AND created_at >= $2 AND created_at < $3 "
+                f"AND NOT EXISTS ({_WHOSE}) RETURNING 1",
                 person.address,
                 since,
                 until,

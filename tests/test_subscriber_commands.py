@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
 
 import pytest
 
 from api.admin import Refused, perform
 from api.subscriber_commands import FORMAT, perform_subscribers
 from otp.account_calls import AccountCalls
+from otp.errors import StorageUnavailable, SubscriberNotFound
 from otp.events import Audited, SubscriberForgotten, SubscriberLeft, SubscriberUnlocked
+from otp.membership import Who
 from otp.model import Channel, Context, ForgottenBy, KeyClaim, Mode, Person, Refusal, RequestStatus, Told
 from otp.notices import rfc3339
 from otp.people import People
 from otp.policy import DAY_MS, UPDATE_KEYS_KEPT_MS, Policy
 from otp.ports import Refused as Gone
-from otp.ports import Tx
+from otp.ports import Store, Tx, Work
 from otp.projects import Change
 from otp.service import Reason, Verdict
 from otp.telling import Endpoint, Sealed
@@ -26,6 +29,8 @@ from tests.fakes import START, FakeClock
 from tests.test_accounts import linked
 from tests.test_forgetting import rows_about
 from tests.world import ANN, BOB, CAT, LOGIN, World, wrong
+
+T = TypeVar("T")
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 AGREED = "2027-01-15T08:00:00.000Z"
@@ -297,6 +302,46 @@ async def test_what_was_cut_short_is_finished_by_the_same_call(world: World) -> 
     told = await do(world, "forget", telegram=str(ANN.user_id))
     assert [one["project"] for one in told["erased"]] == ["Bank"]
     assert await rows_about(world, ANN.address) - {"updates", "jobs"} == set()
+
+
+@dataclass
+class Dying:
+    """A store that can be written so many times more."""
+
+    store: Store
+    writes: int
+
+    async def read(self, work: Work[T]) -> T:
+        return await self.store.read(work)
+
+    async def write(self, work: Work[T]) -> T:
+        if not self.writes:
+            raise StorageUnavailable("it died", retry_after=5)
+        self.writes -= 1
+        return await self.store.write(work)
+
+
+@pytest.mark.parametrize("writes", [1, 2, 10, 70])
+@pytest.mark.parametrize("way", ["id", "account", "telegram"])
+async def test_wherever_it_is_cut_short_the_same_call_finishes_it(
+    world: World, way: str, writes: int
+) -> None:
+    """Whoever was named by an id or an account is known by it until nothing else of them is left."""
+    sub = await linked(world, ANN)
+    await world.subscribe(ANN, world.other)
+    third = (await world.projects.create("Third", "")).project
+    made = await world.service.request(replace(world.caller, project=third), None, LOGIN)
+    await world.taps.open(world.update(ANN), made.request.id)
+    who = {
+        "id": Who(subscriber_id=sub, everywhere=True),
+        "account": Who(external_id="user-1", everywhere=True),
+        "telegram": Who(person=ANN, everywhere=True),
+    }[way]
+    with suppress(StorageUnavailable):
+        await People(cast(Store, Dying(world.store, writes)), world.rules).forget(who)
+    with suppress(SubscriberNotFound):
+        await People(world.store, world.rules).forget(who)
+    assert await rows_about(world, ANN.address, "user-1") - {"updates", "jobs"} == set()
 
 
 async def test_a_paused_project_forgets_too(world: World) -> None:
