@@ -16,9 +16,9 @@ from otp.delivery import Rules
 from otp.housekeeping import Closing, ClosingQuestion, closing, lock_notice
 from otp.jobs import Handler, Retry
 from otp.model import Channel, Job
-from otp.phones import question
+from otp.phones import begin
 from otp.policy import ATTEMPT_TIMEOUT_MS, MINUTE_MS, SECOND_MS
-from otp.ports import Clock, NotSent, Store, Unknown
+from otp.ports import Clock, NotSent, Refused, Store, Unknown
 
 WATCHDOG_MS: Final = 10 * MINUTE_MS
 """How often a working channel is looked at: MAX drops a failing subscription after 8 hours without a word."""
@@ -103,18 +103,20 @@ def ask_phone(store: Store, clock: Clock, skins: Mapping[Channel, Skin]) -> Hand
 
     async def ask(job: Job) -> Retry | None:
         nonlocal under_way
-        asked = await store.read(lambda tx: question(tx, job))
-        skin = skins.get(asked.subscriber.person.channel) if asked is not None else None
-        if asked is None or skin is None:
-            return None
         if under_way >= ASKS_AT_ONCE:
             return Retry(clock.now() + ASK_AGAIN_MS, tried=False)
-        message = phrases.phone_question(texts_for(asked.subscriber.language), asked.project)
         under_way += 1
         try:
+            asked = await store.write(lambda tx: begin(tx, job))
+            skin = skins.get(asked.subscriber.person.channel) if asked is not None else None
+            if asked is None or skin is None:
+                return None
+            message = phrases.phone_question(texts_for(asked.subscriber.language), asked.project)
             outcome = await skin.send(asked.subscriber.person.user_id, message, ATTEMPT_TIMEOUT_MS)
         finally:
             under_way -= 1
+        if isinstance(outcome, (NotSent, Refused)):
+            await store.write(lambda tx: tx.hide_number(job.subject))
         if not isinstance(outcome, NotSent):
             return None
         wait = max(outcome.retry_after_ms, ASK_AGAIN_MS << min(job.attempts, 6))

@@ -83,7 +83,7 @@ class PeopleTx(Protocol):
         ...
 
     async def erase_messages(self, person: Person, since: int, until: int) -> int:
-        """Remove what is kept of the bot's messages to a person that go with no subscriber, of a piece of time; how many."""
+        """Remove what is kept of the bot's messages to a person that go with no subscriber, of some time; how many."""
         ...
 
     async def unbind(self, request_id: str, person: Person) -> None:

@@ -144,6 +144,17 @@ async def question(tx: Tx, job: Job) -> Question | None:
     return Question(asked.request_id, project, sub)
 
 
+async def begin(tx: Tx, job: Job) -> Question | None:
+    """What the job is to ask; from now on a tap answers this question.
+
+    Not before: until it is on the screen, the keyboard that is there is that of another question.
+    """
+    found = await question(tx, job)
+    if found is not None:
+        await tx.show_number(found.request_id, found.subscriber.person)
+    return found
+
+
 async def take(store: Store, rules: Rules, caller: Caller, request_id: str) -> str | None:
     """The number that was shared for a request, told for the first and last time. Raises `RequestNotFound`."""
 

@@ -345,7 +345,15 @@ class Tx(PeopleTx, Protocol):
     # ---------------------------------------------------------------- phone numbers
 
     async def ask_number(self, request_id: str, subscriber: Subscriber) -> None:
-        """From now on a person is asked for their number for this request, and for no other one."""
+        """A person is to be asked for their number for this request."""
+        ...
+
+    async def show_number(self, request_id: str, person: Person) -> None:
+        """The question goes out: its keyboard takes the place of another one that this person has."""
+        ...
+
+    async def hide_number(self, request_id: str) -> None:
+        """The question did not go out."""
         ...
 
     async def asked_number(self, request_id: str) -> AskedNumber | None:
@@ -357,7 +365,7 @@ class Tx(PeopleTx, Protocol):
         ...
 
     async def newest_number(self, person: Person) -> AskedNumber | None:
-        """The newest question that this person was asked and that is not over."""
+        """The newest question that went out to this person and is not over, an open one before any other."""
         ...
 
     async def share_number(self, request_id: str, number: Sealed) -> bool:

@@ -146,9 +146,12 @@ class Rehearsal:
         async def asked(tx: Tx) -> Person | None:
             request = await known_request(tx, caller, request_id)
             found = await tx.asked_number(request.id)
-            return found.person if found is not None and found.is_open(tx.now) else None
+            if found is None or not found.is_open(tx.now):
+                return None
+            await tx.show_number(request.id, found.person)  # who plays need not wait for the message
+            return found.person
 
-        person = await self._store.read(asked)
+        person = await self._store.write(asked)
         if person is None:
             raise RequestNotPending("The person is not asked for a phone number now.")
         if act is Act.PHONE:

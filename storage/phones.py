@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from otp.model import Person, Subscriber
 from otp.numbers import AskedNumber
@@ -32,6 +32,7 @@ def _asked(row: Row) -> AskedNumber:
 class PhonesTx(ABC):
     """What `otp.ports.Tx` promises of phone numbers."""
 
+    LOCKED: ClassVar[str]
     now: int
 
     @abstractmethod
@@ -39,8 +40,6 @@ class PhonesTx(ABC):
         """Run one statement and fetch all that it returns."""
 
     async def ask_number(self, request_id: str, subscriber: Subscriber) -> None:
-        # The keyboard of the newest question takes the place of those before: a tap on it answers no other one.
-        await self.rows("DELETE FROM phones WHERE address = $1 AND number IS NULL", subscriber.person.address)
         await self.rows(
             "INSERT INTO phones (request_id, subscriber_id, address, asked_at) VALUES ($1, $2, $3, $4) "
             "ON CONFLICT (request_id) DO NOTHING",
@@ -49,6 +48,23 @@ class PhonesTx(ABC):
             subscriber.person.address,
             self.now,
         )
+
+    async def show_number(self, request_id: str, person: Person) -> None:
+        # All at once and in one order: whoever shows another one meanwhile waits, and nobody waits for them.
+        await self.rows(
+            f"SELECT request_id FROM phones WHERE address = $1 ORDER BY request_id {self.LOCKED}",
+            person.address,
+        )
+        # The keyboard of this question takes the place of the one before: a tap on it answers no other one.
+        await self.rows(
+            "DELETE FROM phones WHERE address = $1 AND request_id <> $2 AND shown = 1 AND number IS NULL",
+            person.address,
+            request_id,
+        )
+        await self.rows("UPDATE phones SET shown = 1 WHERE request_id = $1", request_id)
+
+    async def hide_number(self, request_id: str) -> None:
+        await self.rows("UPDATE phones SET shown = 0 WHERE request_id = $1 AND number IS NULL", request_id)
 
     async def asked_number(self, request_id: str) -> AskedNumber | None:
         found = await self.rows(f"{_ASKED} n.request_id = $1", request_id)
@@ -60,7 +76,9 @@ class PhonesTx(ABC):
 
     async def newest_number(self, person: Person) -> AskedNumber | None:
         found = await self.rows(
-            f"{_ASKED} n.address = $1 ORDER BY n.asked_at DESC, n.request_id LIMIT 1", person.address
+            f"{_ASKED} n.address = $1 AND n.shown = 1 "
+            "ORDER BY CASE WHEN n.number IS NULL THEN 0 ELSE 1 END, n.asked_at DESC, n.request_id LIMIT 1",
+            person.address,
         )
         return _asked(found[0]) if found else None
 

@@ -25,6 +25,7 @@ from storage.backup import back_up
 from storage.sqlite import SqliteStore
 from tests.fakes import FakeClock
 from tests.test_courier import claimed_by_a_dead_process
+from tests.test_phones import asked
 from tests.world import ANN, BOB, CAT, LOGIN, World, make_world
 
 PHONES = ("phones", "kept_phones")
@@ -115,20 +116,17 @@ async def test_a_copy_keeps_no_number_longer_than_its_request(
 ) -> None:
     """What waits to be told stays behind, sealed as it is; what a project keeps goes along."""
     await busy.projects.update(busy.caller.project.id, Change(keep_phone=True))
-    made = await busy.service.request(busy.caller, None, LOGIN, asks_phone=True)
-    await busy.taps.open(busy.update(), made.request.id)
-    await busy.taps.consent(busy.update(), made.request.id)
-    await busy.settle()
+    request_id = await asked(busy)
     await busy.phones.share(busy.update(), "12025550142", own=True)
     await back_up(str(tmp_path / "t.db"), tmp_path / "copy.db", clock)
     with closing(sqlite3.connect(tmp_path / "copy.db")) as database:
         counts = [database.execute(f"SELECT count(*) FROM {name}").fetchone() for name in PHONES]  # noqa: S608
     assert counts == [(0,), (1,)]
     world = await restored(tmp_path / "copy.db", clock)
-    assert await take(world.store, world.rules, busy.caller, made.request.id) is None
-    assert not (await world.service.status(busy.caller, made.request.id)).has_phone
+    assert await take(world.store, world.rules, busy.caller, request_id) is None
+    assert not (await world.service.status(busy.caller, request_id)).has_phone
     await end(world)
-    assert await take(busy.store, busy.rules, busy.caller, made.request.id) == "+12025550142"
+    assert await take(busy.store, busy.rules, busy.caller, request_id) == "+12025550142"
 
 
 async def test_a_copy_is_made_while_others_write(busy: World, tmp_path: Path, clock: FakeClock) -> None:

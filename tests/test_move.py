@@ -32,6 +32,7 @@ from tests.fakes import START, FakeClock
 from tests.pgwire import PgWire
 from tests.test_courier import claimed_by_a_dead_process, state_of
 from tests.test_pages import picture
+from tests.test_phones import asked
 from tests.world import ANN, BOB, CAT, LOGIN, World, make_world, wrong
 
 OURS = Reach(own_time=False)
@@ -172,13 +173,7 @@ async def test_phone_numbers_go_on(file: str, url: str, clock: FakeClock) -> Non
     async with over_file(file, clock) as world:
         shop = world.caller
         await world.projects.update(shop.project.id, Change(keep_phone=True))
-        requests = []
-        for person in (ANN, BOB):
-            made = await world.service.request(shop, None, LOGIN, asks_phone=True)
-            await world.taps.open(world.update(person), made.request.id)
-            await world.taps.consent(world.update(person), made.request.id)
-            await world.settle()
-            requests.append(made.request.id)
+        requests = [await asked(world, person) for person in (ANN, BOB)]
         await world.phones.share(world.update(BOB), "12025550142", own=True)
     rows = (await moved(file, url, clock)).rows
     assert (rows["phones"], rows["kept_phones"]) == (2, 1)

@@ -13,7 +13,7 @@ from otp.codes import KeyRing
 from otp.errors import ChannelUnavailable, PhoneUnavailable, RequestNotFound
 from otp.events import ASK_PHONE, PhoneAsked, PhoneShared
 from otp.forgetting import forget
-from otp.model import Cause, Channel, Mode, Person, Refusal, RequestStatus
+from otp.model import Cause, Channel, Job, Mode, Person, Refusal, RequestStatus
 from otp.numbers import e164, looks_typed
 from otp.outcomes import (
     Dead,
@@ -25,7 +25,7 @@ from otp.outcomes import (
     Unfit,
     Unusable,
 )
-from otp.phones import question, reseal, take
+from otp.phones import begin, question, reseal, take
 from otp.policy import PHONE_ASKED_MS, REQUEST_KEPT_MS
 from otp.ports import Refused, Tx, Unknown
 from otp.projects import Change
@@ -39,13 +39,15 @@ GIVEN = NUMBER[1:]
 MAX_ANN = Person(Channel.MAX, 9001)
 
 
-async def asked(world: World, person: Person = ANN, *, other: bool = False) -> str:
-    """A request that asks for a phone number, whose code is in the person's chat."""
+async def asked(world: World, person: Person = ANN, *, other: bool = False, out: bool = True) -> str:
+    """A request that asks for a phone number, whose code is in the person's chat, and the question, too, if it is `out`."""
     caller = world.other if other else world.caller
     made = await world.service.request(caller, None, LOGIN, asks_phone=True)
     await world.taps.open(world.update(person), made.request.id)
     await world.taps.consent(world.update(person), made.request.id)
     await world.settle()
+    if out:
+        await world.store.write(lambda tx: begin(tx, Job(ASK_PHONE, made.request.id, tx.now, 1, "me")))
     return made.request.id
 
 
@@ -270,6 +272,25 @@ async def test_the_newest_question_takes_the_place_of_the_one_before(world: Worl
     await world.phones.share(world.update(), GIVEN, own=True)
     assert await told(world, first) is None
     assert await told(world, second, other=True) == NUMBER
+
+
+async def test_a_question_that_is_not_out_takes_no_answer(world: World) -> None:
+    """The messenger may hold it up for long: what is tapped meanwhile is the keyboard of the question before."""
+    first, second = await asked(world), await asked(world, other=True, out=False)
+    outcome = await world.phones.share(world.update(), GIVEN, own=True)
+    assert isinstance(outcome, NumberTaken)
+    assert outcome.project.id == world.caller.project.id
+    assert await told(world, second, other=True) is None
+    assert await told(world, first) == NUMBER
+    assert await world.phones.share(world.update(), GIVEN, own=True) == NumberUnasked()
+
+
+async def test_a_question_that_did_not_go_out_takes_no_answer(world: World) -> None:
+    """It has another chance."""
+    request_id = await asked(world)
+    await world.store.write(lambda tx: tx.hide_number(request_id))
+    assert await world.phones.share(world.update(), GIVEN, own=True) == NumberUnasked()
+    assert await pending(world, request_id) == (True, False)
 
 
 async def test_an_answer_that_waits_survives_another_question(world: World) -> None:

@@ -730,6 +730,8 @@ async def test_a_question_for_a_number_has_one_answer_that_is_taken_once(filled:
     assert found.asks_phone
     asked = AskedNumber(REQUEST.id, "p1", "s1", ANN, START, None)
     assert await run(filled, "asked_number", REQUEST.id) == asked
+    assert await run(filled, "newest_number", ANN) is None
+    await run(filled, "show_number", REQUEST.id, ANN)
     assert await run(filled, "newest_number", ANN) == asked
     assert await run(filled, "newest_number", BOB) is None
     assert await run(filled, "take_number", REQUEST.id) is None
@@ -744,14 +746,17 @@ async def test_a_question_for_a_number_has_one_answer_that_is_taken_once(filled:
 
 
 async def test_a_question_is_open_for_a_while(filled: Store, clock: FakeClock) -> None:
-    """Then it takes no answer, and is gone when a newer one is asked."""
+    """Then it takes no answer, and is gone when a newer one goes out."""
     later = replace(REQUEST, id="O" * 16)
     for request in (REQUEST, later):
         await filled.write(partial(_added, request=request))
     await run(filled, "ask_number", REQUEST.id, SUB)
+    await run(filled, "show_number", REQUEST.id, ANN)
     clock.advance(ms=PHONE_ASKED_MS)
     assert await run(filled, "share_number", REQUEST.id, Sealed(b"x", "k")) is False
     await run(filled, "ask_number", later.id, SUB)
+    assert await run(filled, "asked_number", REQUEST.id) is not None
+    await run(filled, "show_number", later.id, ANN)
     assert await run(filled, "asked_number", REQUEST.id) is None
 
 

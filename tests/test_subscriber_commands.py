@@ -28,6 +28,7 @@ from otp.telling import Endpoint, Sealed
 from tests.fakes import START, FakeClock
 from tests.test_accounts import linked
 from tests.test_forgetting import rows_about
+from tests.test_phones import asked
 from tests.world import ANN, BOB, CAT, LOGIN, World, wrong
 
 T = TypeVar("T")
@@ -422,16 +423,13 @@ async def test_phone_numbers_are_exported(world: World) -> None:
     """Of the question that waits to be told, and the one that is kept; in clear, as they are the person's own."""
     project = world.caller.project.id
     await world.projects.update(project, Change(keep_phone=True))
-    made = await world.service.request(world.caller, None, LOGIN, asks_phone=True)
-    await world.taps.open(world.update(ANN), made.request.id)
-    await world.taps.consent(world.update(ANN), made.request.id)
-    await world.settle()
+    request_id = await asked(world)
     asked_at = world.clock.now()
     await world.phones.share(world.update(ANN), "12025550142", own=True)
     [person] = (await do(world, "export", telegram=str(ANN.user_id)))["people"]
     [shop] = person["subscriptions"]
     assert shop["phone_questions"] == [
-        {"request_id": made.request.id, "asked_at": rfc3339(asked_at), "number": "+12025550142"}
+        {"request_id": request_id, "asked_at": rfc3339(asked_at), "number": "+12025550142"}
     ]
     assert shop["kept_phone"] == [{"number": "+12025550142"}]
     await do(world, "forget", telegram=str(ANN.user_id))
