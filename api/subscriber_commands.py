@@ -106,7 +106,8 @@ def _who(command: Command) -> Who:
 
 def _user_id(typed: Any) -> int:
     text = str(typed)
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MOST_USER_ID):
+    known = len(text) <= len(str(MOST_USER_ID)) and text.isascii() and text.isdigit()
+    if not (known and 0 < int(text) <= MOST_USER_ID):
         raise Refused(
             "people are named by the messenger's own number for them, such as 12345; names are not kept"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -319,6 +320,25 @@ def mistyped() -> dict[str, str]:
     strangers = sorted({name.upper() for name in written} - known)
     near = {name: get_close_matches(name, known, 1, _ALIKE) for name in strangers}
     return {name: found[0] for name, found in near.items() if found}
+
+
+def unread() -> list[int]:
+    """The lines of `.env` in which no `NAME=value` can be read. Whoever reads the file tells the log alone."""
+    lines: list[int] = []
+
+    def hear(record: logging.LogRecord) -> bool:
+        lines.extend(one for one in record.args or () if isinstance(one, int))
+        return False
+
+    reader = logging.getLogger("dotenv.main")
+    reader.addFilter(hear)
+    try:
+        DotEnvSettingsSource(Settings)
+    except (OSError, UnicodeDecodeError):
+        return []
+    finally:
+        reader.removeFilter(hear)
+    return lines
 
 
 def _names(line: str) -> list[str]:

@@ -11,26 +11,27 @@ import pytest
 
 from checks.findings import Finding, Level, ok, problem, warning, worst
 from config.doctor_printing import print_report
-from config.settings import mistyped
+from config.settings import mistyped, unread
 from wiring.doctor import Abandoning, judge_settings, report
 
 OK, WARNING, PROBLEM = Level.OK, Level.WARNING, Level.PROBLEM
 
 
 def test_settings_are_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line for each problem, a name that was mistyped, a file that everybody reads."""
+    """A line for each problem, a name or a line that was mistyped, a file that everybody reads."""
     monkeypatch.chdir(tmp_path)
     env = tmp_path / ".env"
-    assert worst(judge_settings([], mistyped(), env)) is OK
-    env.write_text("TELEGRAM_TOKEN=1:hidden\nPOSTGRES_PASSWORD=hidden\nPORT=80\n")
+    assert worst(judge_settings([], mistyped(), unread(), env)) is OK
+    env.write_text("TELEGRAM_TOKEN=1:hidden\nPOSTGRES_PASSWORD=hidden\nPORT=80\nMAX_BOT_TOKEN hidden\n")
     env.chmod(0o600)
     assert mistyped() == {"TELEGRAM_TOKEN": "TELEGRAM_BOT_TOKEN"}
     env.chmod(0o644)
-    found = judge_settings(["PORT: is wrong", "HOST: is wrong"], mistyped(), env)
-    assert [one.level for one in found] == [PROBLEM, PROBLEM, WARNING, PROBLEM]
+    found = judge_settings(["PORT: is wrong", "HOST: is wrong"], mistyped(), unread(), env)
+    assert [one.level for one in found] == [PROBLEM, PROBLEM, PROBLEM, WARNING, PROBLEM]
+    assert ".env: line 4 can't be read" in found[2].text
     assert "hidden" not in str(found)
     env.write_bytes(b"\xff\xfe")
-    assert mistyped() == {}
+    assert (mistyped(), unread()) == ({}, [])
 
 
 def test_a_report_holds_no_secret() -> None:

@@ -131,6 +131,7 @@ async def test_who_is_found_by_an_account(world: World) -> None:
         ({"telegram": "-5"}, "number"),
         ({"max": "٣"}, "number"),
         ({"max": str(2**63)}, "number"),
+        ({"max": "9" * 5000}, "number"),
         ({"account": "u", "project": "x"}, "id of a project"),
         ({"id": NOBODY, "project": NOBODY}, "--project"),
     ],

@@ -24,7 +24,7 @@ from checks.calls import Answer, Unreached, system
 from checks.findings import Finding, Level, ok, problem, warning, worst
 from config import VERSION
 from config.logs import Redactor
-from config.settings import Settings, judged, mistyped
+from config.settings import Settings, judged, mistyped, unread
 from otp.errors import StorageUnusable
 from otp.model import Channel
 from storage import MEMORY, named, sqlite_path
@@ -64,9 +64,10 @@ class Abandoning(ThreadPoolExecutor):
 async def doctor() -> dict[str, Any]:
     """Look and judge, for the settings that are here: the report as JSON has it."""
     asyncio.get_running_loop().set_default_executor(Abandoning())
+    lines = unread()
     logging.disable()  # what libraries have to say is said as findings
     settings, problems = judged("serve")
-    found = [*judge_settings(problems, mistyped(), Path(_ENV))]
+    found = [*judge_settings(problems, mistyped(), lines, Path(_ENV))]
     secrets: list[str] = []
     if settings is not None:
         found += await examined(settings, Surroundings())
@@ -118,9 +119,15 @@ def _judge(settings: Settings, seen: Seen, around: Surroundings) -> list[Finding
     return found
 
 
-def judge_settings(problems: Sequence[str], mistaken: Mapping[str, str], env: Path) -> list[Finding]:
-    """What `serve` would refuse, names that are none, and who may read the file."""
+def judge_settings(
+    problems: Sequence[str], mistaken: Mapping[str, str], lines: Sequence[int], env: Path
+) -> list[Finding]:
+    """What `serve` would refuse, names that are none, lines that nobody can read, and who may read the file."""
     found = [problem(_SETTINGS, line, "each setting is explained in .env.example") for line in problems]
+    found += [
+        problem(_SETTINGS, f"{env}: line {line} can't be read, and says nothing", "write it as NAME=value")
+        for line in lines
+    ]
     found += [
         warning(_SETTINGS, f"{env}: {name} is no setting", f"is {meant} meant?")
         for name, meant in mistaken.items()
