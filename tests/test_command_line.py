@@ -288,6 +288,7 @@ def test_a_port_in_use_is_one_line(tmp_path: Path, unused_tcp_port: int) -> None
     assert "the port is in use (PORT sets another one)" in output.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_kill_loses_nothing_and_frees_the_file(tmp_path: Path, unused_tcp_port: int) -> None:
     """After SIGKILL the same command starts again, with the same project."""
     for _ in range(2):
@@ -298,6 +299,7 @@ def test_a_kill_loses_nothing_and_frees_the_file(tmp_path: Path, unused_tcp_port
         process.communicate(timeout=30)
 
 
+@pytest.mark.slow
 def test_a_key_of_another_project_is_refused(tmp_path: Path, unused_tcp_port: int) -> None:
     """Settings can't take a key away from a project; exit code 78 names the setting."""
     made = json.loads(tapcode(tmp_path, "project", "create", "--name", "Other", "--json").stdout)

@@ -313,6 +313,7 @@ def ways(page: str) -> list[tuple[str, str, bool]]:
 async def test_a_messenger_that_is_down(shop: Running):
     """It comes after the one that works and says so, in both languages; both down, each is as good as the other."""
     request, checks = await asked(shop), shop.service.registration
+    await shop.quiet()  # the checks of the start are over
     assert ways((await browse(shop, at(request))).text) == [("telegram", "go", False), ("max", "go", False)]
     checks.channels[Channel.TELEGRAM].state = State.UNREACHABLE
     page = (await browse(shop, at(request))).text

@@ -35,6 +35,8 @@ from tests.test_pages import picture
 from tests.test_phones import asked
 from tests.world import ANN, BOB, CAT, LOGIN, World, make_world, wrong
 
+pytestmark = pytest.mark.slow  # each makes two databases
+
 OURS = Reach(own_time=False)
 FEW = Policy(guess_budget=5)
 

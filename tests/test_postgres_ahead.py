@@ -27,6 +27,8 @@ from tests.pgwire import PgWire
 from tests.test_postgres_races import Held, later, waiting
 from tests.world import ANN, BOB, LOGIN, World, make_world, wrong
 
+pytestmark = pytest.mark.slow  # each has a PostgreSQL of its own
+
 OURS = Reach(own_time=False)
 
 

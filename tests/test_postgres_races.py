@@ -29,6 +29,8 @@ from tests.conftest import postgres_url
 from tests.fakes import FakeClock
 from tests.world import ANN, BOB, CAT, LOGIN, World, make_world
 
+pytestmark = pytest.mark.slow  # each has replicas
+
 OURS = Reach(own_time=False)
 
 
