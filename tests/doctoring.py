@@ -18,6 +18,7 @@ from config.clock import wall_ms
 from config.settings import Settings, load
 from sandbox.demo import PUBLIC_URL
 from tests.certificates import Authority
+from tests.fakes import GoingClock
 from tests.names import Names
 from tests.running import Running, running
 from wiring.doctor import examined
@@ -37,6 +38,11 @@ class Installation:
     names: Names
     database: Path
     given: dict[str, Any]
+
+    async def measured(self) -> None:
+        """Have measured what is measured every few minutes, where figures are on."""
+        assert self.run.service.measuring is not None
+        await self.run.service.measuring.probing.measure()
 
     async def look(
         self,
@@ -120,9 +126,13 @@ async def installation(
     root = root or Authority(folder)
     names = Names()
     database = folder / "tapcode.db"
+    url = f"sqlite:///{database}"
     # The messengers' servers tell the real time.
     async with running(
-        f"sqlite:///{database}", begins=wall_ms(), **{"secret_keys": STRONG, **settings}
+        url,
+        clock=GoingClock(),
+        outside=Outside(root.trusting(), names),
+        **{"secret_keys": STRONG, "database_url": url, **settings},
     ) as run:
         server = context or Authority(folder, root).server(HOST)
         async with front(server, run.url, path) as port:
@@ -131,6 +141,5 @@ async def installation(
                 **{name: getattr(run.settings, name) for name in Settings.model_fields},
                 "host": "127.0.0.1",
                 "port": int(run.url.rsplit(":", 1)[1]),
-                "database_url": f"sqlite:///{database}",
             }
             yield Installation(run, root, names, database, given)

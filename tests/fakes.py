@@ -6,10 +6,12 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, TypeVar
 
+from config.clock import wall_ms
 from otp.errors import StorageUnavailable
 from otp.events import ChangesMissed, Event
 from otp.model import Caller, Channel, Parcel
@@ -44,7 +46,7 @@ class FakeClock:
     def advance(self, *, ms: int = 0, seconds: float = 0, minutes: float = 0) -> None:
         """Move forward."""
         self._now += ms + round(seconds * 1000) + round(minutes * 60_000)
-        while self._sleepers and self._sleepers[0][0] <= self._now:
+        while self._sleepers and self._sleepers[0][0] <= self.now():
             future = heapq.heappop(self._sleepers)[2]
             if not future.done():
                 future.set_result(None)
@@ -60,8 +62,28 @@ class FakeClock:
 
     async def sleep(self, seconds: float) -> None:
         future = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._now + round(seconds * 1000), next(self._order), future))
+        heapq.heappush(self._sleepers, (self.now() + round(seconds * 1000), next(self._order), future))
         await future
+
+
+class GoingClock(FakeClock):
+    """Goes on with this machine's clock, and ahead of it by what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def now(self) -> int:
+        return wall_ms() + self._now
+
+    def never_before(self, at: int) -> None:
+        self._now += max(0, at - self.now())
+
+    def set(self, at: int) -> None:
+        self._now = at - wall_ms()
+
+    async def sleep(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(super().sleep(seconds), seconds)
 
 
 class SeededRandomness:

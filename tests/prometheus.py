@@ -15,16 +15,14 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from time import time  # a Prometheus knows no other one
 from typing import Any, TypeVar
 
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from otp.model import Channel
+from tests.doctoring import Installation, installation
 from tests.process import ROOT, free_port
-from tests.running import Running, running
 
 T = TypeVar("T")
 
@@ -83,13 +81,14 @@ class Samples(dict[tuple[str, frozenset[tuple[str, str]]], float]):
 
 
 def hurried(rules: str, times: int = TIMES) -> str:
-    """Alert rules whose waits (`for:`, ranges) are so many times shorter, so that a test sees them fire."""
+    """Alert rules whose waits (`for:`, ranges, what is foretold) are so many times shorter: a test sees them fire."""
 
     def shorter(found: re.Match[str]) -> str:
         seconds = int(found[2]) * _UNITS[found[3]] // times
         least = SHORTEST_SECONDS if found[1] == "[" else 1
         return f"{found[1]}{max(least, seconds)}s"
 
+    rules = re.sub(r"(predict_linear\(.+\[.+\], )([^)]+)\)", rf"\1\2 / {times})", rules)
     return re.sub(r"(\[|for: )(\d+)([smhd])", shorter, rules)
 
 
@@ -235,24 +234,17 @@ async def _is_ready(made: Prometheus, http: aiohttp.ClientSession) -> bool:
 
 
 @asynccontextmanager
-async def watched(folder: Path, **settings: Any) -> AsyncIterator[tuple[Running, Prometheus]]:
-    """A running service with simulated messengers, and a Prometheus that knows all our rules, hurried.
-
-    What is probed elsewhere is well: the clock is right, the certificate good for two months.
-    """
+async def watched(
+    folder: Path, *, times: int = TIMES, **settings: Any
+) -> AsyncIterator[tuple[Installation, Prometheus]]:
+    """An installation that is well, and a Prometheus that knows all our rules, hurried."""
     port = free_port()
-    store = f"sqlite:///{folder}/t.db"
-    async with running(store, metrics_port=port, metrics_token=TOKEN, database_url=store, **settings) as run:
-        assert run.service.measuring is not None
-        probes = run.service.measuring.probes
-        probes.clock_drift |= dict.fromkeys(Channel, 0.25)
-        probes.certificate_expires_at = time() + 60 * 86_400
-        target = f"127.0.0.1:{port}"
-        async with prometheus(
-            folder, target, rules=hurried(ALERTS.read_text(encoding="utf-8")), token=TOKEN
-        ) as watching:
+    async with installation(folder, metrics_port=port, metrics_token=TOKEN, **settings) as made:
+        await made.measured()
+        rules = hurried(ALERTS.read_text(encoding="utf-8"), times)
+        async with prometheus(folder, f"127.0.0.1:{port}", rules=rules, token=TOKEN) as watching:
             await watching.until('up{job="tapcode"} == 1')
-            yield run, watching
+            yield made, watching
 
 
 async def promtool(*arguments: str, given: bytes | None = None) -> tuple[int, str]:

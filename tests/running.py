@@ -17,6 +17,7 @@ from typing import Any
 
 import aiohttp
 
+from checks.calls import Outside
 from config.process import Server
 from config.settings import Settings, load
 from otp.model import Mode
@@ -24,7 +25,8 @@ from sandbox.demo import PUBLIC_URL, Demo
 from sandbox.simulator import Simulator
 from sandbox.wire import ChatMessage
 from storage import Reach, open_store
-from tests.fakes import START, FakeClock, SeededRandomness, at_rest
+from tests.fakes import FakeClock, SeededRandomness, at_rest
+from tests.names import Names
 from wiring.app import build_app
 from wiring.parts import make_skins
 from wiring.service import Service
@@ -225,11 +227,15 @@ async def running(
     *,
     between: Between | None = None,
     mode: Mode = Mode.LIVE,
-    begins: int = START,
+    clock: FakeClock | None = None,
+    outside: Outside | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
-    """Start everything, with people of a mode; settings override the defaults, None takes one away."""
-    clock, randomness = FakeClock(begins), SeededRandomness()
+    """Start everything, with people of a mode; settings override the defaults, None takes one away.
+
+    `outside`: where PUBLIC_URL really is, which by itself nobody knows.
+    """
+    clock, randomness = clock or FakeClock(), SeededRandomness()
     with socket.socket() as listener:  # holds the port, and never listens
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", 0))
@@ -258,6 +264,7 @@ async def running(
             randomness=randomness,
             mode=mode,
             skins=make_skins(loaded),
+            outside=outside or Outside(resolver=Names()),
         )
         server = Server(service.app, 1, service.refusal)
         await server.start(*listener.getsockname())

@@ -196,6 +196,7 @@ def test_hurried_rules_wait_less() -> None:
     """A minute is a second; a rate still has some scrapes."""
     made = hurried("expr: increase(a[30m]) > 0\nfor: 5m\nexpr: b[1m]\nfor: 1h\nfor: 10s")
     assert made == "expr: increase(a[30s]) > 0\nfor: 5s\nexpr: b[5s]\nfor: 60s\nfor: 1s"
+    assert hurried("predict_linear(a[6h], 3 * 3600) < 0", 360) == "predict_linear(a[60s], 3 * 3600 / 360) < 0"
 
 
 @needs_prometheus

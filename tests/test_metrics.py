@@ -22,6 +22,7 @@ from otp.ports import Accepted, NotSent, Outcome, Refused, Reply, Unknown
 from sandbox.wire import Fault
 from tests.attempts import SENDING, pass_time
 from tests.conftest import postgres_url
+from tests.disks import eventually
 from tests.fakes import FakeClock
 from tests.process import ROOT, free_port
 from tests.prometheus import Samples
@@ -452,11 +453,13 @@ async def test_a_store_that_is_away_shows(tmp_path: Path) -> None:
 
 async def test_what_others_measure_shows_once_they_did(run: Running) -> None:
     """Until then there is no sample, and no alert."""
+    assert run.service.measuring is not None
+    probes = run.service.measuring.probing.probes
+    await eventually(lambda: len(probes.clock_drift) == len(Channel))  # it is measured at the start
+    probes.clock_drift.clear()
     found = await scraped(run)
     assert not found.has("tapcode_clock_drift_seconds", channel="telegram")
     assert not found.has("tapcode_certificate_expiry_timestamp_seconds")
-    assert run.service.measuring is not None
-    probes = run.service.measuring.probes
     probes.clock_drift[Channel.TELEGRAM], probes.certificate_expires_at = -1.5, 1_900_000_000
     found = await scraped(run)
     assert found.of("tapcode_clock_drift_seconds", channel="telegram") == -1.5

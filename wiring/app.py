@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
@@ -51,6 +51,9 @@ from wiring.parts import (
     webhook_secrets,
 )
 from wiring.service import Service, Telling, failed
+
+if TYPE_CHECKING:
+    from checks.calls import Outside
 
 
 def make_telling(
@@ -102,9 +105,13 @@ def build_app(
     mode: Mode,
     skins: Mapping[Channel, Skin],
     public_url: str | None = None,
+    outside: Outside | None = None,
 ) -> Service:
-    """Wire all parts over an open store. Begins nothing. `public_url`: for browsers, where that is not PUBLIC_URL."""
-    measuring = measuring_of(settings, store, clock, mode, [*skins])
+    """Wire all parts over an open store. Begins nothing.
+
+    `public_url`: for browsers, where that is not PUBLIC_URL; `outside`: how PUBLIC_URL is looked at, where figures are on.
+    """
+    measuring = measuring_of(settings, store, clock, mode, skins, outside)
     observers = measuring.observers if measuring is not None else Observers()
     carriers = staged(skins, randomness, observers.called, "code")
     skins = staged(skins, randomness, observers.called, "message")

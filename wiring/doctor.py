@@ -29,8 +29,8 @@ from otp.errors import StorageUnusable
 from otp.model import Channel
 from storage import MEMORY, named, sqlite_path
 from storage.health import SqliteHealth
-from wiring.looking import Late, Seen, Surroundings, api_of, folder_of, look, webhook_of, within
-from wiring.parts import make_skins, revealed
+from wiring.looking import Late, Seen, Surroundings, folder_of, look, webhook_of, within
+from wiring.parts import api_of, make_skins, revealed
 
 T = TypeVar("T")
 

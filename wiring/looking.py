@@ -20,7 +20,7 @@ from otp.model import Channel
 from storage import MEMORY, sqlite_path
 from storage.health import PostgresHealth, SqliteHealth, look_at_postgres, look_at_sqlite
 from storage.ownership import socket_path
-from wiring.parts import revealed, webhook_secrets
+from wiring.parts import api_of, revealed, webhook_secrets
 
 T = TypeVar("T")
 
@@ -148,14 +148,6 @@ async def _listens(path: Path) -> bool:
 def folder_of(path: str) -> str:
     """The nearest folder above a file that is there: the rest is made with the file."""
     return str(next((one for one in Path(path).parents if one.exists()), Path("/")))
-
-
-def api_of(settings: Settings, channel: Channel) -> tuple[str, str | None]:
-    """The messenger's address, and the proxy on the way."""
-    return (
-        getattr(settings, f"{channel}_api_url"),
-        revealed(getattr(settings, f"{channel}_proxy_url")),
-    )
 
 
 def webhook_of(settings: Settings, channel: Channel) -> str:

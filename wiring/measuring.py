@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,8 +11,10 @@ from aiohttp import web
 
 from api.app import frame
 from api.scraping import MetricsRoute, Scrape
+from bot.messenger import Skin
 from bot.registration import ChannelInfo
 from bot.registration import State as Known
+from checks.calls import Outside
 from config import VERSION
 from config.connections import Refusal
 from config.process import Server
@@ -29,9 +31,12 @@ from otp.errors import StorageUnavailable
 from otp.model import Channel, Mode
 from otp.policy import SECOND_MS
 from otp.ports import Clock, Post, Randomness, Store, Tx
+from otp.tasks import Tasks
 from storage.observing import Size, size_of
 from wiring.observing import Observers
 from wiring.parts import revealed
+from wiring.probing import Probing
+from wiring.service import failed
 
 LOOK_SECONDS: Final = 5
 """Prometheus waits ten: what is not known by then is left out."""
@@ -55,11 +60,12 @@ class Measuring:
     settings: Settings
     store: Store
     figures: Figures
-    probes: Probes = field(default_factory=Probes)
-    """For whoever measures what is not counted here."""
+    probing: Probing
+    """Measures what is not counted here."""
     _watch: LoopWatch = field(init=False)
     _scrape: Scrape | None = field(default=None, init=False)
     _server: Server | None = field(default=None, init=False)
+    _tasks: Tasks = field(default_factory=lambda: Tasks(failed), init=False)
 
     def __post_init__(self) -> None:
         self._watch = LoopWatch(self.figures.late)
@@ -96,7 +102,7 @@ class Measuring:
         async def look() -> State:
             return await look_around(self.store, channels, courier)
 
-        scrape = Exposition(self.figures, StateCollector(build, self.probes), look).scrape
+        scrape = Exposition(self.figures, StateCollector(build, self.probing.probes), look).scrape
         route = MetricsRoute(scrape, revealed(self.settings.metrics_token))
         if self.settings.metrics_port is not None:
             app = web.Application(middlewares=[frame(randomness)])
@@ -105,23 +111,31 @@ class Measuring:
         return route.routes() if self.settings.metrics_token is not None else []
 
     async def begin(self) -> None:
-        """Watch the loop, and listen. Raises `StartError`."""
+        """Watch the loop, measure what is outside, and listen. Raises `StartError`."""
         self._watch.start()
+        self._tasks.start(self.probing.run())
         if self._server is not None and self.settings.metrics_port is not None:
             await self._server.start(self.settings.metrics_host, self.settings.metrics_port, "METRICS_PORT")
 
     async def end(self) -> None:
         """Stop."""
         self._watch.stop()
+        await self._tasks.drain(0)
         if self._server is not None:
             await self._server.close()
 
 
 def make_measuring(
-    settings: Settings, store: Store, clock: Clock, mode: Mode, channels: Sequence[Channel]
+    settings: Settings,
+    store: Store,
+    clock: Clock,
+    mode: Mode,
+    skins: Mapping[Channel, Skin],
+    outside: Outside | None,
 ) -> Measuring:
-    """The figures of these channels."""
-    return Measuring(settings, store, Figures(channels, clock, mode))
+    """The figures of these channels. `outside`: how PUBLIC_URL is reached, where that is not the system's way."""
+    probing = Probing(settings, skins, clock, Probes(), failed, outside or Outside())
+    return Measuring(settings, store, Figures([*skins], clock, mode), probing)
 
 
 async def look_around(store: Store, channels: Mapping[Channel, ChannelInfo], courier: Courier) -> State:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from config.clock import SystemClock, told_clock
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from bot.messenger import Skin
     from bot.registration import Registration
+    from checks.calls import Outside
     from wiring.measuring import Measuring
 
 
@@ -44,6 +45,14 @@ def make_skins(settings: Settings) -> dict[Channel, Skin]:
 def revealed(value: SecretStr | None) -> str | None:
     """A secret in clear, where there is one."""
     return value.get_secret_value() if value is not None else None
+
+
+def api_of(settings: Settings, channel: Channel) -> tuple[str, str | None]:
+    """The messenger's address, and the proxy on the way."""
+    return (
+        getattr(settings, f"{channel}_api_url"),
+        revealed(getattr(settings, f"{channel}_proxy_url")),
+    )
 
 
 def webhook_secrets(settings: Settings, channel: Channel) -> list[str]:
@@ -115,14 +124,19 @@ def make_rules(settings: Settings, randomness: Randomness) -> Rules:
 
 
 def measuring_of(
-    settings: Settings, store: Store, clock: Clock, mode: Mode, channels: Sequence[Channel]
+    settings: Settings,
+    store: Store,
+    clock: Clock,
+    mode: Mode,
+    skins: Mapping[Channel, Skin],
+    outside: Outside | None,
 ) -> Measuring | None:
     """What is measured; None, and nothing of it loaded, where metrics are off."""
     if not settings.measures:
         return None
     from wiring.measuring import make_measuring
 
-    return make_measuring(settings, store, clock, mode, channels)
+    return make_measuring(settings, store, clock, mode, skins, outside)
 
 
 def make_seals(settings: Settings, randomness: Randomness) -> Seals:
