@@ -237,16 +237,22 @@ class Registration:
             if skin.replaces_hook:
                 return Found(registered=False, foreign=True)
         gone = all(hook.url != wanted.url for hook in hooks)
+        info = self.channels[channel]
+        if gone and info.webhook == "registered":
+            info.webhook = "missing"
         if gone and marked == mark:
-            self.channels[channel].lost += 1
+            info.lost += 1
             log.error("webhook.lost", channel=channel, hint="the messenger dropped it; it is registered anew")
         if gone or marked != mark:
             await skin.register(wanted.url, wanted.secret)
             await self._store.write(_remembering(channel, wanted.url, mark))
         await self._remove_others(skin, wanted.url, [*foreign] if take_over else [], earlier, hooks)
         listed = await skin.hooks()
+        registered = any(hook.url == wanted.url for hook in listed)
+        if registered and info.webhook == "missing":
+            info.webhook = "registered"
         return Found(
-            registered=any(hook.url == wanted.url for hook in listed),
+            registered=registered,
             foreign=bool(foreign) and not take_over,
             error=next((hook.error for hook in listed if hook.url == wanted.url), None),
         )

@@ -59,6 +59,17 @@ async def test_the_watchdog_restores_what_was_dropped(run: Running, channel: Cha
     assert run.service.registration.channels[channel].lost == 1
 
 
+async def test_what_can_not_be_restored_is_known_to_be_missing(run: Running) -> None:
+    """However the messenger refuses; once it is registered, by whomever, that is known too."""
+    registration = run.service.registration
+    run.demo.max.webhooks.clear()
+    run.demo.max.faults.append(Fault("POST /subscriptions", status=400))
+    await registration.check(Channel.MAX)
+    assert registration.channels[Channel.MAX].webhook == "missing"
+    await registration.perform("register", take_over=False)
+    assert registration.channels[Channel.MAX].webhook == "registered"
+
+
 async def test_telegrams_foreign_webhook_is_not_replaced(run: Running) -> None:
     """There is only one: a staging machine must not steal it; the operator may."""
     run.demo.telegram.webhooks[:] = [foreign()]
