@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +19,8 @@ from checks.findings import Finding, ok, problem, warning
 SUBJECT: Final = "disk"
 MIB: Final = 1024**2
 GIB: Final = 1024**3
-FULL: Final = 100 * MIB
+FULL: Final = 256 * MIB
+"""As much as wakes somebody: the alert DiskAlmostFull."""
 NEARLY_FULL: Final = GIB
 FEW_FILES: Final = 1000
 SLOW_MS: Final = 20.0
@@ -98,7 +100,7 @@ def judge_space(found: Space) -> Finding:
         return problem(SUBJECT, text, hint)
     if found.free < NEARLY_FULL:
         return warning(
-            SUBJECT, text, "make room: below 100 MiB this is a problem, and a backup needs room too"
+            SUBJECT, text, "make room: below 256 MiB this is a problem, and a backup needs room too"
         )
     return ok(SUBJECT, text)
 
@@ -115,8 +117,13 @@ def judge_fsync(found: Fsync) -> Finding:
 def judge_failure(folder: str, error: OSError) -> Finding:
     """A folder that can't be written to."""
     text = f"{folder} can't be written to ({error.strerror or type(error).__name__})"
-    hint = "run this as the service's user, and give that user the folder (chown, ReadWritePaths= of systemd)"
-    return problem(SUBJECT, text, hint)
+    hints = {
+        errno.ENOSPC: "make room there: until there is some every call is answered 503 and no code goes out",
+        errno.EDQUOT: "the service's user may write no more there: make room, or have the quota raised",
+        errno.EROFS: "it is mounted read-only: see `dmesg` for a failing disk, and ReadWritePaths= of systemd",
+    }
+    user = "run this as the service's user, and give that user the folder (chown, ReadWritePaths= of systemd)"
+    return problem(SUBJECT, text, hints.get(error.errno or 0, user))
 
 
 def _ms(value: float) -> str:

@@ -152,6 +152,22 @@ async def test_a_folder_that_can_not_be_written_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "number,told",
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EDQUOT, "quota"),
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "chown"),
+        (None, "chown"),
+    ],
+)
+def test_what_to_do_depends_on_why_nothing_can_be_written(number: int | None, told: str) -> None:
+    """A full disk is no matter of users."""
+    error = OSError() if number is None else OSError(number, os.strerror(number))
+    assert told in (disk.judge_failure("data", error).hint or "")
+
+
+@pytest.mark.parametrize(
     "free,files,level",
     [
         (50 * disk.GIB, None, OK),
