@@ -41,6 +41,10 @@ class Demo:
         self.max_url = ""
         self._runners: list[web.AppRunner] = []
 
+    def reached_at(self, service_url: str) -> None:
+        """From now on the messengers find the service there."""
+        self._service_url = service_url
+
     def _route(self, url: str) -> str | None:
         return self._service_url + url.removeprefix(PUBLIC_URL) if url.startswith(PUBLIC_URL + "/") else None
 

@@ -137,6 +137,11 @@ def small_disk(folder: Path) -> Iterator[Path]:
         _called("umount", "-l", str(folder))
 
 
+def resize(disk: Path, size: str) -> None:
+    """A small disk gets another size, not below what is used."""
+    assert _called("mount", "-o", f"remount,size={size}", str(disk)).returncode == 0
+
+
 def make_read_only(disk: Path) -> None:
     """Nothing can be written to a small disk any more."""
     assert _called("mount", "-o", "remount,ro", str(disk)).returncode == 0

@@ -23,6 +23,7 @@ from tests.names import Names
 from tests.running import Running, running
 from wiring.doctor import examined
 from wiring.looking import Surroundings
+from wiring.probing import Probing
 
 HOST = PUBLIC_URL.removeprefix("https://")
 ROOMY = Space(50 * GIB, 100 * GIB, None)
@@ -39,10 +40,15 @@ class Installation:
     database: Path
     given: dict[str, Any]
 
-    async def measured(self) -> None:
-        """Have measured what is measured every few minutes, where figures are on."""
+    @property
+    def probing(self) -> Probing:
+        """What measures now and then, where figures are on."""
         assert self.run.service.measuring is not None
-        await self.run.service.measuring.probing.measure()
+        return self.run.service.measuring.probing
+
+    async def measured(self) -> None:
+        """Have measured what is measured every few minutes."""
+        await self.probing.measure()
 
     async def look(
         self,

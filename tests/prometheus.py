@@ -235,11 +235,14 @@ async def _is_ready(made: Prometheus, http: aiohttp.ClientSession) -> bool:
 
 @asynccontextmanager
 async def watched(
-    folder: Path, *, times: int = TIMES, **settings: Any
+    folder: Path, *, times: int = TIMES, disk: Path | None = None, **settings: Any
 ) -> AsyncIterator[tuple[Installation, Prometheus]]:
-    """An installation that is well, and a Prometheus that knows all our rules, hurried."""
+    """An installation that is well, and a Prometheus that knows all our rules, hurried.
+
+    `disk`: where the installation is, if not beside the Prometheus.
+    """
     port = free_port()
-    async with installation(folder, metrics_port=port, metrics_token=TOKEN, **settings) as made:
+    async with installation(disk or folder, metrics_port=port, metrics_token=TOKEN, **settings) as made:
         await made.measured()
         rules = hurried(ALERTS.read_text(encoding="utf-8"), times)
         async with prometheus(folder, f"127.0.0.1:{port}", rules=rules, token=TOKEN) as watching:

@@ -31,8 +31,9 @@ class Relay:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Listen on a free port of 127.0.0.1."""
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        """Listen on a free port of 127.0.0.1; after a `close`, on the same one."""
+        port = int(self.url.rsplit(":", 1)[1]) if self.url else 0
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", port)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:

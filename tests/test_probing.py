@@ -36,21 +36,15 @@ async def made(tmp_path: Path) -> AsyncIterator[Installation]:
         yield one
 
 
-def probing_of(made: Installation) -> Probing:
-    """What measures there."""
-    assert made.run.service.measuring is not None
-    return made.run.service.measuring.probing
-
-
 async def certificate(made: Installation) -> float | None:
     """What is told of it after a look."""
     await made.measured()
-    return probing_of(made).probes.certificate_expires_at
+    return made.probing.probes.certificate_expires_at
 
 
 async def test_a_clock_that_is_right_and_one_that_is_not(made: Installation) -> None:
     """By each messenger, in seconds, ahead of it or behind."""
-    drift = probing_of(made).probes.clock_drift
+    drift = made.probing.probes.clock_drift
     await made.measured()
     assert drift == {Channel.TELEGRAM: 0, Channel.MAX: 0}
     made.run.clock.advance(minutes=1)
@@ -63,7 +57,7 @@ async def test_a_clock_that_is_right_and_one_that_is_not(made: Installation) -> 
 
 async def test_a_messenger_that_does_not_answer_tells_no_time(made: Installation) -> None:
     """What was measured before is forgotten; the other one is measured all the same."""
-    probing = probing_of(made)
+    probing = made.probing
     await made.measured()
     away = f"http://127.0.0.1:{free_port()}"
     probing.settings = probing.settings.model_copy(update={"telegram_api_url": away})
@@ -132,7 +126,7 @@ async def test_over_postgresql_it_is_the_clock_of_the_database(made: Installatio
     assert clock.now() < START / 2
     store = await open_store(await fresh("probing"), clock, Reach())
     try:
-        probing = probing_of(made)
+        probing = made.probing
         probing.clock = clock
         await made.measured()
         assert probing.probes.clock_drift == {Channel.TELEGRAM: 0, Channel.MAX: 0}

@@ -55,7 +55,12 @@ class Probing:
 
     async def measure(self) -> None:
         """Everything that is due, at once."""
-        await asyncio.gather(self._certificate(), *(self._drift(channel) for channel in self.skins))
+        due = self._seen_at is None or self.clock.now() - self._seen_at >= CERTIFICATE_MS
+        async with asyncio.TaskGroup() as group:
+            for channel in self.skins:
+                group.create_task(self._drift(channel))
+            if due and self.settings.public_url is not None:
+                group.create_task(self.look_at_certificate(self.settings.public_url))
 
     async def _drift(self, channel: Channel) -> None:
         address, proxy = api_of(self.settings, channel)
@@ -72,13 +77,9 @@ class Probing:
         else:
             self.probes.clock_drift[channel] = drift / SECOND_MS
 
-    async def _certificate(self) -> None:
-        if self.settings.public_url is None:
-            return
-        now = self.clock.now()
-        if self._seen_at is not None and now - self._seen_at < CERTIFICATE_MS:
-            return
-        parts = urlsplit(self.settings.public_url)
+    async def look_at_certificate(self, url: str) -> None:
+        """Until when that of an address is good."""
+        parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or HTTPS_PORT
         self._seen_at = self.probes.certificate_expires_at = None
         try:
@@ -88,4 +89,4 @@ class Probing:
         except Exception as error:  # noqa: BLE001  # a server may send anything in place of a certificate
             self.failed(error)
             return
-        self._seen_at, self.probes.certificate_expires_at = now, expires_at / SECOND_MS
+        self._seen_at, self.probes.certificate_expires_at = self.clock.now(), expires_at / SECOND_MS
