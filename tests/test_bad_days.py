@@ -188,7 +188,7 @@ async def test_max_drops_the_subscription(tmp_path: Path) -> None:
     """At first nobody knows; then it is registered anew, and once it can't be."""
     async with day(tmp_path, times=120) as today:
         run, sim, boris = today.run, today.run.demo.max, today.run.someone("max")
-        request = await today.ask()
+        request, subscriber_id = await today.ask(), await run.subscriber(run.someone("max"))
         sim.webhooks.clear()
         assert await today.doctor("max webhook") == (
             "problem none is registered: the bot hears nothing -> python main.py webhooks register "
@@ -197,6 +197,7 @@ async def test_max_drops_the_subscription(tmp_path: Path) -> None:
         await boris.open(request["max_link"])
         assert (boris.screen, await run.status(request)) == ([], {"status": "pending"})
 
+        assert (await today.send(subscriber_id)).status == 200
         sim.faults.append(Fault("POST /subscriptions", status=400, times=100))
         await run.service.registration.check(Channel.MAX)  # every ten minutes
         await today.comes_to('tapcode_channel_webhook_registered{channel="max"} == 0')
@@ -438,6 +439,7 @@ async def test_telegram_is_blocked_by_the_network(tmp_path: Path) -> None:
             "problem 127.0.0.1 is not reached: no connection (Connection refused) -> the network may block it: see the "
             "firewall, or set TELEGRAM_PROXY_URL"
         )
+        assert "has telegram as unreachable" in await today.doctor("service")
         await today.made.measured()
         await today.comes_to('absent(tapcode_clock_drift_seconds{channel="telegram"})')
         assert await today.doctor("clock") == ""
