@@ -13,7 +13,7 @@ from pathlib import Path
 from config.arguments import as_command, confirmed, parser, target
 from config.doctor_printing import print_report
 from config.printing import show
-from config.process import EXIT_CONFIG, EXIT_STORE, StartError, raise_file_limit
+from config.process import EXIT_CONFIG, EXIT_PIPE, EXIT_STORE, StartError, raise_file_limit
 from config.settings import Settings, SettingsError, load
 
 
@@ -21,7 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
     given = parser().parse_args(argv)
     try:
-        return _run(given)
+        code = _run(given)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
     except SettingsError as error:
         for problem in error.problems:
             print(f"tapcode: {problem}", file=sys.stderr)
@@ -31,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.code
     except KeyboardInterrupt:
         return 130
+    return code
 
 
 def _run(given: argparse.Namespace) -> int:

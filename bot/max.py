@@ -127,7 +127,7 @@ class MaxSkin:
     async def _change(self, method: HTTPMethod, **content: Any) -> None:
         """A failure may come as HTTP 200 with `success: false`."""
         if (await self._call(method, "/subscriptions", **content)).get("success") is not True:
-            raise MessengerError("the messenger refused the change")
+            raise MessengerError("the messenger refused the change", refused=True)
 
     async def close(self) -> None:
         await self._bot.close_session()
@@ -158,8 +158,9 @@ class MaxSkin:
         except _FAILURES as error:
             blocked = isinstance(error, MaxApiError) and error.code == HTTPStatus.METHOD_NOT_ALLOWED
             unauthorized = isinstance(error, InvalidToken)
+            refused = isinstance(error, MaxApiError) and error.code == HTTPStatus.BAD_REQUEST
             raise MessengerError(
-                _reason(error), unauthorized=unauthorized, webhook_in_the_way=blocked
+                _reason(error), unauthorized=unauthorized, webhook_in_the_way=blocked, refused=refused
             ) from error
 
     async def _request(

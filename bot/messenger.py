@@ -17,9 +17,18 @@ from otp.ports import Outcome
 class MessengerError(Exception):
     """A call that is not about a code failed. Holds a short reason, never what the messenger or its library said."""
 
-    def __init__(self, reason: str, *, unauthorized: bool = False, webhook_in_the_way: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        unauthorized: bool = False,
+        webhook_in_the_way: bool = False,
+        refused: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.refused = refused
+        """The messenger answered, and would say no to the same again."""
         self.webhook_in_the_way = webhook_in_the_way
         """Updates can't be fetched while a webhook is registered."""
         self.unauthorized = unauthorized

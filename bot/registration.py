@@ -124,12 +124,12 @@ class Registration:
                 info.username = await tx.fact(_fact(channel, self._name_fact(channel)))
 
     async def check(self, channel: Channel) -> bool:
-        """Ask who the bot is and restore its webhook. False when the messenger could not be asked."""
+        """Ask who the bot is and restore its webhook. False when the messenger could not be asked, or took none."""
         skin, info = self._skins[channel], self.channels[channel]
-        before = info.state
+        before, taken = info.state, True
         try:
             await self._identify(skin, info)
-            await self._keep_registered(skin, info)
+            taken = await self._keep_registered(skin, info)
             await self._introduce(skin)
         except MessengerError as error:
             info.state = State.UNAUTHORIZED if error.unauthorized else State.UNREACHABLE
@@ -138,7 +138,7 @@ class Registration:
         if info.state is not before:
             say = log.info if info.state is State.OK else log.error
             say("channel.state", channel=channel, state=info.state, detail=info.detail, webhook=info.webhook)
-        return info.state in (State.OK, State.FOREIGN_WEBHOOK)
+        return taken and info.state in (State.OK, State.FOREIGN_WEBHOOK)
 
     async def find_out(self, channel: Channel) -> bool:
         """Check at once. What is wrong is looked at again soon, by whoever lives then. Whether codes may go out."""
@@ -209,16 +209,25 @@ class Registration:
         """Of the one list that stands for all: MAX's people speak Russian, Telegram's have a list per language."""
         return "ru" if skin.channel is Channel.MAX else FALLBACK
 
-    async def _keep_registered(self, skin: Skin, info: ChannelInfo) -> None:
+    async def _keep_registered(self, skin: Skin, info: ChannelInfo) -> bool:
+        """False when the messenger is well and takes no webhook of ours."""
         wanted = self._targets.get(skin.channel)
         if wanted is None or not self._automatic:
-            return
-        found = await self.register(skin.channel, wanted, take_over=False)
+            return True
+        try:
+            found = await self.register(skin.channel, wanted, take_over=False)
+        except MessengerError as error:
+            if not error.refused:
+                raise
+            info.webhook, info.detail = "missing", f"the webhook was refused: {error.reason}"
+            log.error("webhook.refused", channel=skin.channel, detail=error.reason)
+            return False
         info.webhook = "registered" if found.registered else "missing"
         if found.foreign:
             info.state, info.detail = State.FOREIGN_WEBHOOK, "another webhook is registered for this bot"
         elif found.error is not None:
             log.warning("webhook.delivery_error", channel=skin.channel)
+        return True
 
     async def register(self, channel: Channel, wanted: Wanted, *, take_over: bool) -> Found:
         """Register ours, remove the one we registered before; a foreign one goes only by `take_over`.

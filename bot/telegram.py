@@ -257,8 +257,9 @@ class TelegramSkin:
         except (AiogramError, ValueError) as error:
             unauthorized = isinstance(error, _UNAUTHORIZED)
             blocked = isinstance(error, TelegramConflictError)
+            refused = isinstance(error, TelegramBadRequest)
             raise MessengerError(
-                _reason(error), unauthorized=unauthorized, webhook_in_the_way=blocked
+                _reason(error), unauthorized=unauthorized, webhook_in_the_way=blocked, refused=refused
             ) from error
 
 

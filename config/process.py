@@ -20,6 +20,8 @@ EXIT_CONFIG: Final = 78
 EXIT_STORE: Final = 74
 EXIT_BUSY: Final = 75
 EXIT_PORT: Final = 69
+EXIT_PIPE: Final = 141
+"""As a shell has it for a program that SIGPIPE ends: 128 and its number."""
 
 BACKLOG: Final = 1024
 BODY_LOOK_SECONDS: Final = 0.05

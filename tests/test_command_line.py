@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import sqlite3
@@ -20,6 +21,7 @@ import pytest
 from api.admin import AdminServer, NobodyListens, Refused, ask, perform_project
 from config import VERSION
 from config.arguments import confirmed, parser
+from config.process import EXIT_PIPE
 from otp.model import Mode
 from otp.ports import Store
 from otp.projects import Projects
@@ -102,6 +104,24 @@ def test_hours_that_are_none(tmp_path: Path, hours: str) -> None:
     """A usage error, exit code 2."""
     got = tapcode(tmp_path, "project", "rotate-key", "x", f"--keep-old={hours}")
     assert got.returncode == 2
+
+
+@pytest.mark.slow
+def test_whoever_reads_may_go(tmp_path: Path) -> None:
+    """`... | head` ends in silence."""
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb") as gone:
+        got = subprocess.run(
+            [sys.executable, str(ROOT / "main.py"), "project", "list", "--json"],
+            cwd=tmp_path,
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (got.returncode, got.stderr) == (EXIT_PIPE, "")
 
 
 # ------------------------------------------------------------------ the socket

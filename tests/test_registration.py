@@ -140,6 +140,23 @@ async def test_telegram_tells_what_became_of_deliveries(run: Running) -> None:
     assert [hook.error_at for hook in await run.service.skins[Channel.MAX].hooks()] == [None]
 
 
+@pytest.mark.parametrize("channel", list(Channel))
+async def test_a_messenger_that_takes_no_webhook_is_not_away(run: Running, channel: Channel) -> None:
+    """Codes go out; what people do does not come in. It is tried again soon, and told as what it is."""
+    sim: Any = run.demo.telegram if channel is Channel.TELEGRAM else run.demo.max
+    info, registration = run.service.registration.channels[channel], run.service.registration
+    await run.quiet()
+    sim.webhooks.clear()
+    sim.faults.append(Fault("setWebhook|POST /subscriptions", times=1, status=400))
+    assert await registration.check(channel) is False
+    assert (info.state, info.webhook) == (State.OK, "missing")
+    assert info.detail is not None
+    assert info.detail.startswith("the webhook was refused")
+    assert not registration.is_sound(channel)
+    assert await registration.check(channel) is True
+    assert (info.state, info.webhook, info.detail) == (State.OK, "registered", None)
+
+
 async def test_a_messenger_that_is_down_stops_nobody_else() -> None:
     """The other channel works; the name is asked for until it is known."""
     async with running(telegram_bot_username="given_bot") as run:

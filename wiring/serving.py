@@ -89,6 +89,7 @@ async def serve(settings: Settings) -> None:
                     "limits",
                     profile=settings.profile,
                     **asdict(make_policy(settings)),
+                    retention_days=settings.retention_days,
                     connections=open_connections(),
                     waiters=most_waiters(),
                 )
