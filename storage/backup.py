@@ -30,6 +30,10 @@ async def back_up(database: str, target: Path, clock: Clock) -> int:
         return await asyncio.to_thread(_finish, part, target)
     except FileExistsError:
         raise StorageUnusable(f"{target} is there already: nothing is overwritten") from None
+    except (FileNotFoundError, PermissionError) as error:
+        raise StorageUnusable(
+            f"the backup failed: {error.strerror}: the service's user must be able to write to {target.parent}"
+        ) from error
     except (sqlite3.Error, OSError, StorageUnavailable) as error:
         raise StorageUnusable(f"the backup failed: {error.__cause__ or error}") from error
     finally:

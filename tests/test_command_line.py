@@ -111,7 +111,7 @@ def test_whoever_reads_may_go(tmp_path: Path) -> None:
     """`... | head` ends in silence."""
     read, write = os.pipe()
     os.close(read)
-    with open(write, "wb") as gone:
+    with os.fdopen(write, "wb") as gone:
         got = subprocess.run(
             [sys.executable, str(ROOT / "main.py"), "project", "list", "--json"],
             cwd=tmp_path,

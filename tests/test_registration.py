@@ -154,7 +154,7 @@ async def test_a_messenger_that_takes_no_webhook_is_not_away(run: Running, chann
     assert info.detail.startswith("the webhook was refused")
     assert not registration.is_sound(channel)
     assert await registration.check(channel) is True
-    assert (info.state, info.webhook, info.detail) == (State.OK, "registered", None)
+    assert [info.state, info.webhook, info.detail] == [State.OK, "registered", None]
 
 
 async def test_a_messenger_that_is_down_stops_nobody_else() -> None:
