@@ -297,6 +297,7 @@ def test_forgetting_asks_first(
     assert len(said) == 1
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_one_line(tmp_path: Path, unused_tcp_port: int) -> None:
     """Exit code 69, and the lock is free again."""
     with socket.socket() as taken:

@@ -30,6 +30,8 @@ from tests.test_test_mode import play, with_test_key
 from tests.volleys import SENDING
 from tests.world import KEYS, wrong
 
+pytestmark = pytest.mark.slow  # each has a service
+
 PATH = "/v1/kratos/courier"
 PHONE = "+79161234567"
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "kratos.md").read_text(encoding="utf-8")

@@ -12,6 +12,8 @@ from sandbox.wire import Fault
 from tests.attempts import pass_time
 from tests.running import Running, Someone, running
 
+pytestmark = pytest.mark.slow  # each has many people
+
 channels = pytest.mark.parametrize("hangs,works", [("telegram", "max"), ("max", "telegram")])
 
 
