@@ -431,7 +431,14 @@ def test_the_curl_line_works_as_pasted(page: Page):
     line = page.evaluate("navigator.clipboard.readText()")
     assert line == entry.locator(".curl").text_content()
     answer = in_shell(line)
-    assert set(answer) == {"request_id", "pairing_code", "telegram_link", "max_link", "expires_in"}
+    assert set(answer) == {
+        "request_id",
+        "pairing_code",
+        "telegram_link",
+        "max_link",
+        "channels",
+        "expires_in",
+    }
     assert answer["request_id"] not in entry.locator(".answer").inner_text()
 
 
