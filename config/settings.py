@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +17,8 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfig
 
 Command = Literal["serve", "sandbox", "cli"]
 
+ENV_FILE: Final = ".env"
+UNREADABLE: Final = f"can't read {ENV_FILE}"
 SECRET_KEY_LENGTH: Final = 32
 WEBHOOK_SECRET: Final = re.compile(r"[A-Za-z0-9_-]{16,256}", re.ASCII)
 """Telegram allows 1-256 of these characters, MAX 5-256; fewer than 16 would be guessable."""
@@ -161,7 +165,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="ignore",
-        env_file=".env",
+        env_file=ENV_FILE,
         env_file_encoding="utf-8",
         env_ignore_empty=True,
         hide_input_in_errors=True,
@@ -291,6 +295,9 @@ def judged(command: Command, environ: Mapping[str, Any] | None = None) -> tuple[
     """The settings, with defaults where they are ill, and a line per problem; None when nothing can be read."""
     given = dict(environ or {})
     problems: list[str] = []
+    unreadable = _unreadable()
+    if unreadable is not None:
+        given["_env_file"] = None
     try:
         settings = Settings(**given)
     except UnicodeDecodeError:
@@ -305,9 +312,23 @@ def judged(command: Command, environ: Mapping[str, Any] | None = None) -> tuple[
             if one["loc"]
         }
         settings = Settings(**{**given, **ill})
+    if unreadable is not None:  # what else is missing may stand there
+        return settings, [unreadable, *problems]
     known = {line.partition(":")[0] for line in problems}
     problems += [line for line in _problems(settings, command) if not known & set(_names(line))]
     return settings, problems
+
+
+def _unreadable() -> str | None:
+    """Why nobody who is who we are can read `.env`, in one line; None where it can be read, or is not there."""
+    try:
+        with Path(ENV_FILE).open("rb"):
+            return None
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as error:
+        real = os.path.realpath(ENV_FILE)
+        return f"{UNREADABLE} ({real}): {error.strerror}; run this as the service's user, or let that user read it"
 
 
 def mistyped() -> dict[str, str]:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from checks import envfile
 from checks.findings import Finding, Level, ok, problem, warning, worst
 from config.doctor_printing import print_report
-from config.settings import mistyped, unread
+from config.process import EXIT_CONFIG
+from config.settings import judged, mistyped, unread
+from tests.process import tapcode
 from wiring.doctor import Abandoning, judge_settings, report
 
 OK, WARNING, PROBLEM = Level.OK, Level.WARNING, Level.PROBLEM
 
 
 def test_settings_are_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line for each problem, a name or a line that was mistyped, a file that everybody reads."""
+    """A line for each problem, a name or a line that was mistyped. Nobody else comes into the test's folder."""
     monkeypatch.chdir(tmp_path)
     env = tmp_path / ".env"
     assert worst(judge_settings([], mistyped(), unread(), env)) is OK
@@ -27,11 +32,86 @@ def test_settings_are_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert mistyped() == {"TELEGRAM_TOKEN": "TELEGRAM_BOT_TOKEN"}
     env.chmod(0o644)
     found = judge_settings(["PORT: is wrong", "HOST: is wrong"], mistyped(), unread(), env)
-    assert [one.level for one in found] == [PROBLEM, PROBLEM, PROBLEM, WARNING, PROBLEM]
+    assert [one.level for one in found] == [PROBLEM, PROBLEM, PROBLEM, WARNING]
     assert ".env: line 4 can't be read" in found[2].text
     assert "hidden" not in str(found)
     env.write_bytes(b"\xff\xfe")
     assert (mistyped(), unread()) == ({}, [])
+
+
+def test_a_file_that_everybody_reads(tmp_path: Path) -> None:
+    """After all links, and where others come to it."""
+    everywhere = envfile.access(Path("/etc/passwd"))
+    assert everywhere is not None
+    assert (everywhere.entered, everywhere.owner) == (True, 0)
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o700)
+    (folder / "tapcode.env").touch(mode=0o644)
+    env = tmp_path / ".env"
+    assert envfile.access(env) is None
+    env.symlink_to(folder / "tapcode.env")
+    closed = envfile.access(env)
+    assert closed is not None
+    assert (closed.real, closed.entered) == (folder.resolve() / "tapcode.env", False)
+    assert envfile.judge(env, closed, os.getuid(), [os.getgid()]) is None
+
+
+ROOT, SERVICE, OTHERS = 0, 990, 100
+
+
+@pytest.mark.parametrize(
+    "owner,group,user,told",
+    [
+        (SERVICE, SERVICE, SERVICE, "chmod 600 /etc/tapcode/tapcode.env"),
+        (ROOT, SERVICE, SERVICE, "chmod 640 /etc/tapcode/tapcode.env"),
+        (ROOT, SERVICE, ROOT, "chmod 640 /etc/tapcode/tapcode.env"),
+        (ROOT, ROOT, ROOT, "chmod 600 /etc/tapcode/tapcode.env"),
+        (
+            ROOT,
+            OTHERS,
+            SERVICE,
+            "give it to the group of the service's user (chgrp), then chmod 640 /etc/tapcode/tapcode.env",
+        ),
+    ],
+)
+def test_closing_the_file_leaves_it_to_the_service(owner: int, group: int, user: int, told: str) -> None:
+    """The file itself is named, not the link to it."""
+    real = Path("/etc/tapcode/tapcode.env")
+    seen = envfile.Access(real, 0o100644, owner, group, entered=True)
+    found = envfile.judge(Path(".env"), seen, user, [user])
+    assert found is not None
+    assert (found.level, found.hint) == (PROBLEM, told)
+    assert str(real) in found.text
+    assert envfile.judge(Path(".env"), replace(seen, mode=0o100640), user, [user]) is None
+
+
+def test_a_file_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, and what is missing otherwise is not told: it may stand there. A link to itself is refused to root too."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PORT", "2222")
+    (tmp_path / ".env").symlink_to(".env")
+    settings, problems = judged("serve")
+    assert settings is not None
+    assert settings.port == 2222
+    why = f"can't read .env ({tmp_path.resolve()}/.env): Too many levels of symbolic links"
+    assert problems == [f"{why}; run this as the service's user, or let that user read it"]
+    [found] = judge_settings(problems, mistyped(), unread(), Path(".env"))
+    assert (found.level, found.text) == (PROBLEM, why)
+    assert str(found.hint).startswith("run this as the service's user")
+
+
+@pytest.mark.slow
+def test_commands_without_a_file_that_they_can_read(tmp_path: Path) -> None:
+    """They end with the exit code of settings; the doctor goes on with the rest."""
+    (tmp_path / ".env").symlink_to(".env")
+    for command in (["serve"], ["sandbox"], ["project", "list"]):
+        done = tapcode(tmp_path, *command)
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (EXIT_CONFIG, "", 1)
+        assert done.stderr.startswith("tapcode: can't read .env (")
+    looked = tapcode(tmp_path, "doctor", "--json")
+    assert (looked.returncode, looked.stderr) == (1, "")
+    told = json.loads(looked.stdout)["findings"]
+    assert {"settings", "disk", "service"} <= {one["subject"] for one in told}
 
 
 def test_a_report_holds_no_secret() -> None:

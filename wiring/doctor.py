@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import stat
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,12 +19,23 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from bot.messenger import MessengerError
-from checks import certificates, clock, database, disk, messengers, public, service, strength, webhooks
+from checks import (
+    certificates,
+    clock,
+    database,
+    disk,
+    envfile,
+    messengers,
+    public,
+    service,
+    strength,
+    webhooks,
+)
 from checks.calls import Answer, Unreached, system
 from checks.findings import Finding, Level, ok, problem, warning, worst
 from config import VERSION
 from config.logs import Redactor
-from config.settings import Settings, judged, mistyped, unread
+from config.settings import ENV_FILE, UNREADABLE, Settings, judged, mistyped, unread
 from otp.errors import StorageUnusable
 from otp.model import Channel
 from storage import MEMORY, named, sqlite_path
@@ -35,8 +46,7 @@ from wiring.parts import api_of, make_skins, revealed
 T = TypeVar("T")
 
 CLOSE_SECONDS: Final = 2.0
-_SETTINGS: Final = "settings"
-_ENV: Final = ".env"
+_SETTINGS: Final = envfile.SUBJECT
 
 
 class Abandoning(ThreadPoolExecutor):
@@ -67,7 +77,7 @@ async def doctor() -> dict[str, Any]:
     lines = unread()
     logging.disable()  # what libraries have to say is said as findings
     settings, problems = judged("serve")
-    found = [*judge_settings(problems, mistyped(), lines, Path(_ENV))]
+    found = [*judge_settings(problems, mistyped(), lines, Path(ENV_FILE))]
     secrets: list[str] = []
     if settings is not None:
         found += await examined(settings, Surroundings())
@@ -123,7 +133,7 @@ def judge_settings(
     problems: Sequence[str], mistaken: Mapping[str, str], lines: Sequence[int], env: Path
 ) -> list[Finding]:
     """What `serve` would refuse, names that are none, lines that nobody can read, and who may read the file."""
-    found = [problem(_SETTINGS, line, "each setting is explained in .env.example") for line in problems]
+    found = [_refused_setting(line) for line in problems]
     found += [
         problem(_SETTINGS, f"{env}: line {line} can't be read, and says nothing", "write it as NAME=value")
         for line in lines
@@ -132,13 +142,18 @@ def judge_settings(
         warning(_SETTINGS, f"{env}: {name} is no setting", f"is {meant} meant?")
         for name, meant in mistaken.items()
     ]
-    if env.exists() and env.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
-        found.append(
-            problem(
-                _SETTINGS, f"everybody on this machine can read {env}, with its secrets", f"chmod 600 {env}"
-            )
-        )
+    access = envfile.access(env)
+    exposed = access and envfile.judge(env, access, os.geteuid(), {os.getegid(), *os.getgroups()})
+    if exposed:
+        found.append(exposed)
     return found or [ok(_SETTINGS, "complete and safe")]
+
+
+def _refused_setting(line: str) -> Finding:
+    if line.startswith(UNREADABLE):
+        text, _, hint = line.partition("; ")
+        return problem(_SETTINGS, text, hint)
+    return problem(_SETTINGS, line, "each setting is explained in .env.example")
 
 
 def _judge_secrets(settings: Settings) -> list[Finding]:
