@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Mapping
+from contextlib import closing
 from http import HTTPStatus
 from typing import Final
+
+from aiohttp import ThreadedResolver
 
 from checks.calls import Answer, Outside, Unreached, call
 from checks.findings import Finding, ok, problem, warning
@@ -38,9 +43,36 @@ async def delivery(url: str, headers: Mapping[str, str], *, outside: Outside | N
     return await call(url, method="POST", headers=sent, body=b"{}", outside=outside)
 
 
-def judge_unreached(host: str, seen: Unreached, *, delivered: bool) -> Finding:
-    """Nobody answered. `delivered`: a messenger has it registered, and tells of no failure."""
+async def leads_here(host: str, port: int, *, outside: Outside | None = None) -> bool:
+    """Whether all addresses of a host are this machine's own. Raises `OSError`: its name can't be resolved."""
+    resolver = (outside.resolver if outside else None) or ThreadedResolver()
+    found = await resolver.resolve(host, port, socket.AF_UNSPEC)
+    return bool(found) and all(await asyncio.gather(*(asyncio.to_thread(_own, one["host"]) for one in found)))
+
+
+def _own(address: str) -> bool:
+    """Only an address of one's own can be listened at."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with closing(socket.socket(family, socket.SOCK_DGRAM)) as tried:
+        try:
+            tried.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def judge_unreached(host: str, port: int, seen: Unreached, *, delivered: bool, here: bool) -> Finding:
+    """Nobody answered.
+
+    `delivered`: a messenger has it registered, and tells of no failure. `here`: the host is this machine.
+    """
     text = f"{host} is not reached {_HERE}: {seen.why}"
+    if here and seen.stage == "connect":
+        return problem(
+            SUBJECT,
+            f"{text}: nothing listens on port {port} of this machine",
+            "is nginx or Caddy running? See its state and its log (systemctl status)",
+        )
     if delivered:
         return warning(
             SUBJECT,

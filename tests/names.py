@@ -12,6 +12,8 @@ class Names(AbstractResolver):
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, int], int] = {}
+        self.addresses = ["127.0.0.1"]
+        """Of every name."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -21,12 +23,13 @@ class Names(AbstractResolver):
         return [
             ResolveResult(
                 hostname=host,
-                host="127.0.0.1",
+                host=address,
                 port=self.known[host, port],
                 family=socket.AF_INET,
                 proto=0,
                 flags=socket.AI_NUMERICHOST,
             )
+            for address in self.addresses
         ]
 
     async def close(self) -> None:

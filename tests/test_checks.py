@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -504,9 +505,33 @@ def test_what_the_public_address_answers(seen: Answer, level: Level, told: str) 
 
 def test_a_public_address_that_is_not_reached_from_here() -> None:
     """That counts less where the messenger reaches it."""
-    why = Unreached("connect", "refused")
-    assert public.judge_unreached("codes.example", why, delivered=True).level is WARNING
-    assert public.judge_unreached("codes.example", why, delivered=False).level is PROBLEM
+    refused, hung = Unreached("connect", "refused"), Unreached("time", "no answer")
+    judged = partial(public.judge_unreached, NAME, 443)
+    assert judged(refused, delivered=True, here=False).level is WARNING
+    assert judged(refused, delivered=False, here=False).level is PROBLEM
+    assert judged(hung, delivered=True, here=True).level is WARNING
+    stopped = judged(refused, delivered=True, here=True)
+    assert stopped.level is PROBLEM
+    assert "nothing listens on port 443 of this machine" in stopped.text
+    assert "nginx or Caddy" in str(stopped.hint)
+
+
+@pytest.mark.parametrize(
+    "addresses,here",
+    [
+        (["127.0.0.1"], True),
+        (["127.0.0.1", "127.0.1.1"], True),
+        (["192.0.2.7"], False),
+        (["127.0.0.1", "192.0.2.7"], False),
+        ([], False),
+    ],
+)
+async def test_whether_a_name_leads_to_this_machine(addresses: list[str], here: bool) -> None:
+    """With all of its addresses; 192.0.2.7 is nobody's (RFC 5737)."""
+    names = Names()
+    names.known[NAME, 443] = 443
+    names.addresses = addresses
+    assert await public.leads_here(NAME, 443, outside=Outside(None, names)) is here
 
 
 def test_messengers_are_judged() -> None:

@@ -111,8 +111,8 @@ async def stopped(made: Installation) -> None:
         (broken, {"telegram": PROBLEM, "telegram webhook": PROBLEM}, ["was not answered"]),
         (
             stopped,
-            {"service": PROBLEM, "public url": WARNING},
-            ["nobody answers at", "Connection refused", "tells of no failure"],
+            {"service": PROBLEM, "public url": PROBLEM},
+            ["nobody answers at", "Connection refused", "nothing listens on port 443", "nginx or Caddy"],
         ),
     ],
 )

@@ -35,7 +35,7 @@ from checks.calls import Answer, Unreached, system
 from checks.findings import Finding, Level, ok, problem, warning, worst
 from config import VERSION
 from config.logs import Redactor
-from config.settings import ENV_FILE, UNREADABLE, Settings, judged, mistyped, unread
+from config.settings import ENV_FILE, HTTPS_PORT, UNREADABLE, Settings, judged, mistyped, unread
 from otp.errors import StorageUnusable
 from otp.model import Channel
 from storage import MEMORY, named, sqlite_path
@@ -263,8 +263,14 @@ def _judge_public(settings: Settings, seen: Seen, now: int) -> Iterable[Finding]
         unreached = _unreached(got)
         if unreached.stage not in told:  # the way is the same for all
             told.add(unreached.stage)
-            host = urlsplit(settings.public_url).hostname or ""
-            yield public.judge_unreached(host, unreached, delivered=_delivered(settings, seen, now))
+            parts = urlsplit(settings.public_url)
+            yield public.judge_unreached(
+                parts.hostname or "",
+                parts.port or HTTPS_PORT,
+                unreached,
+                delivered=_delivered(settings, seen, now),
+                here=seen.here is True,
+            )
 
 
 def _refused(chain: certificates.Chain | Exception | None) -> bool:

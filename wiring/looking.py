@@ -54,6 +54,8 @@ class Seen:
     names: dict[Channel, str | Exception] = field(default_factory=dict)
     hooks: dict[Channel, Sequence[Hook] | Exception] = field(default_factory=dict)
     deliveries: dict[Channel, Answer | Exception] = field(default_factory=dict)
+    here: bool | Exception = False
+    """Whether the host of the public URL is this machine."""
     chain: certificates.Chain | Exception | None = None
     sqlite: SqliteHealth | Exception | None = None
     postgres: tuple[PostgresHealth, int] | Exception | None = None
@@ -125,8 +127,11 @@ def _public_looks(
 ) -> list[Any]:
     parts = urlsplit(settings.public_url or "")
     outside = around.outside
-    chain = certificates.chain_of(parts.hostname or "", parts.port or HTTPS_PORT, outside=outside)
-    looks = [keep("chain", chain)]
+    host, port = parts.hostname or "", parts.port or HTTPS_PORT
+    looks = [
+        keep("chain", certificates.chain_of(host, port, outside=outside)),
+        keep("here", public.leads_here(host, port, outside=outside)),
+    ]
     for channel, skin in skins.items():
         for secret in webhook_secrets(settings, channel)[:1]:
             delivery = public.delivery(
