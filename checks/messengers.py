@@ -9,8 +9,8 @@ from checks.findings import Finding, ok, problem, warning
 
 SLOW_MS: Final = 3000
 _TOKENS: Final = {
-    "telegram": "get the token from @BotFather (/mybots, API Token) and set TELEGRAM_BOT_TOKEN",
-    "max": "get the token from MAX (business.max.ru, the bot's page) and set MAX_BOT_TOKEN",
+    "telegram": "get the token from @BotFather (/mybots, API Token) and set TELEGRAM_BOT_TOKEN, then restart the service",
+    "max": "get the token from MAX (business.max.ru, the bot's page) and set MAX_BOT_TOKEN, then restart the service",
 }
 
 

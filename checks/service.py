@@ -52,8 +52,13 @@ def judge_away(where: str, why: str, *, owned: bool) -> Finding:
     )
 
 
-def judge(told: Mapping[str, Any], version: str, wanted: Collection[str]) -> list[Finding]:
-    """What it told of itself. `wanted` are the channels that the settings have."""
+def judge(
+    told: Mapping[str, Any], version: str, wanted: Collection[str], accepted: Collection[str] = ()
+) -> list[Finding]:
+    """What it told of itself.
+
+    `wanted` are the channels that the settings have, `accepted` those whose token there was accepted just now.
+    """
     channels = {name: one for name, one in told["channels"].items() if isinstance(one, dict)}
     states = ", ".join(f"{name} {one.get('state')}" for name, one in channels.items()) or "no channel"
     text = f"{'ready' if told['ready'] else 'not ready'}, version {told.get('version')}, {states}"
@@ -69,7 +74,7 @@ def judge(told: Mapping[str, Any], version: str, wanted: Collection[str]) -> lis
     if set(channels) != set(wanted):
         hint = "restart it: it was started with other settings than these"
         found.append(warning(SUBJECT, f"{text}; the settings have {', '.join(wanted) or 'no channel'}", hint))
-    found += [_judge_channel(name, one) for name, one in channels.items() if _ails(one)]
+    found += [_judge_channel(name, one, accepted) for name, one in channels.items() if _ails(one)]
     return found or [ok(SUBJECT, text)]
 
 
@@ -77,10 +82,13 @@ def _ails(channel: Mapping[str, Any]) -> bool:
     return channel.get("state") != "ok" or channel.get("breaker", "closed") != "closed"
 
 
-def _judge_channel(name: str, channel: Mapping[str, Any]) -> Finding:
+def _judge_channel(name: str, channel: Mapping[str, Any], accepted: Collection[str]) -> Finding:
     state, breaker = channel.get("state"), channel.get("breaker", "closed")
     if state == "unknown":
         return warning(SUBJECT, f"has not reached {name} yet", "wait a moment, then look again")
+    if state == "unauthorized" and name in accepted:
+        hint = "the service still runs with an older token: restart it"
+        return problem(SUBJECT, f"has {name} as {state}, but the token of these settings is accepted", hint)
     broken = "" if breaker == "closed" else f", calls are held back (breaker {breaker})"
     return problem(
         SUBJECT,

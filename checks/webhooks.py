@@ -13,12 +13,12 @@ from checks.findings import Finding, ok, problem, warning
 RECENT_MS: Final = 15 * 60_000
 DAY_MS: Final = 86_400_000
 MANY: Final = 100
-REGISTER: Final = "python main.py webhooks register"
+REGISTER: Final = "tapcode webhooks register"
 _LONGEST_ERROR: Final = 160
 _ADVICE: Final = (
     (
         r"\b401\b",
-        "the secret that is registered is not the service's: python main.py webhooks remove, then webhooks register",
+        "the secret that is registered is not the service's: tapcode webhooks remove, then tapcode webhooks register",
     ),
     (r"\b40[345]\b", "the proxy does not pass /webhooks/ to the service"),
     (r"\b5\d\d\b", "the proxy does not reach the service, or its database failed: see the service's log"),
@@ -77,7 +77,7 @@ def _judge_fetched(subject: str, others: Sequence[Registered]) -> Finding:
     if not others:
         return ok(subject, "none, as updates are fetched")
     text = f"one is registered ({_place(others)}), so that nothing can be fetched"
-    return problem(subject, text, "set PUBLIC_URL, or: python main.py webhooks remove --take-over")
+    return problem(subject, text, "set PUBLIC_URL, or: tapcode webhooks remove --take-over")
 
 
 def _judge_ours(subject: str, hook: Registered, now: int) -> Finding:

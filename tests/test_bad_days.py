@@ -158,7 +158,8 @@ async def test_a_token_is_revoked_at_night(tmp_path: Path) -> None:
             "Nobody gets a code through telegram."
         )
         assert await today.doctor("telegram") == (
-            "problem the token is refused -> get the token from @BotFather (/mybots, API Token) and set TELEGRAM_BOT_TOKEN"
+            "problem the token is refused -> get the token from @BotFather (/mybots, API Token) and set "
+            "TELEGRAM_BOT_TOKEN, then restart the service"
         )
         assert "has telegram as unauthorized" in await today.doctor("service")
 
@@ -191,7 +192,7 @@ async def test_max_drops_the_subscription(tmp_path: Path) -> None:
         request, subscriber_id = await today.ask(), await run.subscriber(run.someone("max"))
         sim.webhooks.clear()
         assert await today.doctor("max webhook") == (
-            "problem none is registered: the bot hears nothing -> python main.py webhooks register "
+            "problem none is registered: the bot hears nothing -> tapcode webhooks register "
             "(a running service with WEBHOOKS_REGISTER_ON_START does it within 10 minutes)"
         )
         await boris.open(request["max_link"])

@@ -273,6 +273,7 @@ def test_webhooks_are_judged(hooks: list[Hook], level: Level, told: str) -> None
     said = "".join(f"{one.text} {one.hint}" for one in found)
     assert told in said
     assert "123:token" not in said
+    assert "python" not in said  # the command line is called otherwise in most installations
 
 
 def test_webhooks_while_updates_are_fetched() -> None:
@@ -457,6 +458,16 @@ def test_the_service_is_judged_by_what_it_says(change: dict[str, Any], level: Le
     assert told in "".join(f"{one.text} {one.hint}" for one in found)
 
 
+def test_a_service_that_has_an_older_token() -> None:
+    """A token that is accepted in the settings and refused in the service is a restart away."""
+    refused = {**READY, "channels": {"telegram": {"state": "unauthorized"}}}
+    [before] = service.judge(refused, "1.0", ["telegram"])
+    [after] = service.judge(refused, "1.0", ["telegram"], ["telegram"])
+    assert before.level is after.level is PROBLEM
+    assert "see the lines about telegram" in str(before.hint)
+    assert after.hint == "the service still runs with an older token: restart it"
+
+
 @pytest.mark.parametrize(
     "host,told",
     [
@@ -544,5 +555,8 @@ def test_messengers_are_judged() -> None:
     assert messengers.judge_bot("max", "a_bot", None).level is OK
     assert messengers.judge_bot("max", "a_bot", "A_Bot").level is OK
     assert messengers.judge_bot("max", "a_bot", "b_bot").level is WARNING
-    assert messengers.judge_refused("telegram", "x", unauthorized=True).text == "the token is refused"
+    for channel in ("telegram", "max"):
+        refused = messengers.judge_refused(channel, "x", unauthorized=True)
+        assert refused.text == "the token is refused"
+        assert str(refused.hint).endswith(f"set {channel.upper()}_BOT_TOKEN, then restart the service")
     assert "x" in messengers.judge_refused("telegram", "x", unauthorized=False).text

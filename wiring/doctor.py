@@ -218,7 +218,8 @@ def _judge_database(settings: Settings, seen: Seen) -> Iterable[Finding]:
 def _judge_service(settings: Settings, seen: Seen) -> list[Finding]:
     if isinstance(seen.ready, Mapping):
         wanted = [str(channel) for channel in Channel if channel in seen.names]
-        return service.judge(seen.ready, VERSION, wanted)
+        accepted = [str(channel) for channel, name in seen.names.items() if isinstance(name, str)]
+        return service.judge(seen.ready, VERSION, wanted, accepted)
     where = service.address(settings.host, settings.port)
     return [service.judge_away(where, _why(seen.ready), owned=seen.owned is True)]
 
