@@ -86,9 +86,14 @@ def judge_unreached(host: str, port: int, seen: Unreached, *, delivered: bool, h
     )
 
 
+def takes(seen: Answer) -> bool:
+    """Whether it is the service that answered, and took what was brought."""
+    return seen.status == HTTPStatus.OK and seen.body.strip() == b"ok"
+
+
 def judge(path: str, seen: Answer) -> Finding:
     """What one webhook's path answered."""
-    if seen.status == HTTPStatus.OK and seen.body.strip() == b"ok":
+    if takes(seen):
         return ok(SUBJECT, f"{path} took an update in {seen.total_ms:.0f} ms ({_HERE})")
     if seen.status == HTTPStatus.OK:
         return problem(

@@ -33,7 +33,7 @@ def bits(secret: str) -> float:
     steps = [ord(after) - ord(before) for before, after in pairwise(once)]
     kept = [one for place, one in enumerate(once) if place < 2 or steps[place - 1] != steps[place - 2]]  # noqa: PLR2004
     counts = Counter(kept)
-    return -sum(count * log2(count / len(kept)) for count in counts.values())
+    return sum(count * log2(len(kept) / count) for count in counts.values())
 
 
 def _period(text: str) -> int:

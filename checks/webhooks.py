@@ -11,6 +11,8 @@ from checks.clock import seconds
 from checks.findings import Finding, ok, problem, warning
 
 RECENT_MS: Final = 15 * 60_000
+OVER_MS: Final = 5 * 60_000
+"""Telegram brings what failed again after a minute or so."""
 DAY_MS: Final = 86_400_000
 MANY: Final = 100
 REGISTER: Final = "tapcode webhooks register"
@@ -47,13 +49,18 @@ class Registered(Protocol):
     def pending(self) -> int | None: ...
 
 
-def judge(subject: str, hooks: Sequence[Registered], wanted: str | None, now: int) -> list[Finding]:
-    """Ours among them, another program's, and how deliveries go. `wanted` is None where updates are fetched."""
+def judge(
+    subject: str, hooks: Sequence[Registered], wanted: str | None, now: int, *, taken: bool = False
+) -> list[Finding]:
+    """Ours among them, another program's, and how deliveries go.
+
+    `wanted` is None where updates are fetched. `taken`: an update that we brought there ourselves was taken just now.
+    """
     ours = [hook for hook in hooks if hook.url == wanted]
     others = [hook for hook in hooks if hook.url != wanted]
     if wanted is None:
         return [_judge_fetched(subject, others)]
-    found = [_judge_ours(subject, ours[0], now)] if ours else []
+    found = [_judge_ours(subject, ours[0], now, taken=taken)] if ours else []
     if others and ours:
         text = f"another address gets every update too: {_place(others)}"
         found.append(
@@ -80,7 +87,7 @@ def _judge_fetched(subject: str, others: Sequence[Registered]) -> Finding:
     return problem(subject, text, "set PUBLIC_URL, or: tapcode webhooks remove --take-over")
 
 
-def _judge_ours(subject: str, hook: Registered, now: int) -> Finding:
+def _judge_ours(subject: str, hook: Registered, now: int, *, taken: bool) -> Finding:
     waiting = f", {hook.pending} waiting" if hook.pending is not None else ""
     if hook.error is None or hook.error_at is None:
         unknown = "" if hook.pending is not None else " (this messenger tells of no errors)"
@@ -89,6 +96,8 @@ def _judge_ours(subject: str, hook: Registered, now: int) -> Finding:
     text = f"registered{waiting}; last error {seconds(max(0, ago))} ago: {_plain(hook.error)}"
     if ago >= DAY_MS:
         return _judge_pending(subject, hook, f"registered{waiting}; last error more than a day ago")
+    if taken and hook.pending == 0 and ago >= OVER_MS:
+        return ok(subject, f"registered{waiting} (last failure {seconds(ago)} ago, over since)")
     hint = next(
         (do for sign, do in _ADVICE if re.search(sign, hook.error)), "see the line about the public URL"
     )

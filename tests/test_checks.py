@@ -240,6 +240,7 @@ def test_a_key_that_is_there_twice_and_secrets_of_webhooks() -> None:
     assert worst(strength.judge([key], {"MAX_WEBHOOK_SECRET": secrets.token_urlsafe(12)})) is OK
     assert worst(strength.judge([key], {"MAX_WEBHOOK_SECRET": "abababababababab"})) is PROBLEM
     [weak] = strength.judge([key], {"PROJECT_API_KEY": "x" * 32})
+    assert "at most 0 bits" in weak.text
     assert (weak.level, "PROJECT_API_KEY" in weak.text) == (PROBLEM, True)
 
 
@@ -274,6 +275,25 @@ def test_webhooks_are_judged(hooks: list[Hook], level: Level, told: str) -> None
     assert told in said
     assert "123:token" not in said
     assert "python" not in said  # the command line is called otherwise in most installations
+
+
+@pytest.mark.parametrize(
+    "pending,ago,taken,level",
+    [
+        (0, 21 * 60_000, True, OK),
+        (0, 21 * 60_000, False, WARNING),
+        (1, 21 * 60_000, True, WARNING),
+        (0, 60_000, True, WARNING),
+        (None, 21 * 60_000, True, WARNING),
+    ],
+)
+def test_an_error_that_is_over(pending: int | None, ago: int, taken: bool, level: Level) -> None:
+    """Telegram tells its last error for ever: nothing waits, and what we bring is taken."""
+    hook = Hook(OURS, "Wrong response from the webhook: 502 Bad Gateway", START - ago, pending)
+    [found] = webhooks.judge("telegram webhook", [hook], OURS, START, taken=taken)
+    assert found.level is level
+    if level is OK:
+        assert found.text == "registered, 0 waiting (last failure 21 min ago, over since)"
 
 
 def test_webhooks_while_updates_are_fetched() -> None:

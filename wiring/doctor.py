@@ -246,7 +246,9 @@ def _judge_channel(settings: Settings, channel: Channel, seen: Seen, now: int) -
         yield problem(subject, f"what is registered was not answered: {_why(hooks)}", "look again")
         return
     wanted = webhook_of(settings, channel) if settings.public_url is not None else None
-    yield from webhooks.judge(subject, hooks, wanted, now)
+    brought = seen.deliveries.get(channel)
+    taken = isinstance(brought, Answer) and public.takes(brought)
+    yield from webhooks.judge(subject, hooks, wanted, now, taken=taken)
 
 
 def _judge_public(settings: Settings, seen: Seen, now: int) -> Iterable[Finding]:
