@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from checks.findings import Finding, problem
+from checks.findings import Finding, problem, warning
 
 SUBJECT: Final = "settings"
 
@@ -43,6 +43,15 @@ def judge(path: Path, seen: Access, user: int, groups: Collection[int]) -> Findi
     named = str(path) if seen.real == path.absolute() else f"{path} ({seen.real})"
     text = f"everybody on this machine can read {named}, with its secrets"
     return problem(SUBJECT, text, _closing(seen, user, groups))
+
+
+def judge_remark(path: Path, name: str) -> Finding:
+    """A remark behind a setting's value, which we do not read as a part of it."""
+    return warning(
+        SUBJECT,
+        f"{path}: there is a # behind the value of {name}: systemd and Docker read it as part of the value",
+        "write what is to be remarked on a line of its own",
+    )
 
 
 def _closing(seen: Access, user: int, groups: Collection[int]) -> str:

@@ -31,6 +31,11 @@ BOT_NAME: Final = re.compile(r"[A-Za-z0-9_]{3,64}", re.ASCII)
 HTTPS_PORT: Final = 443
 _ALIKE: Final = 0.8
 """From there on one name is taken for another one that was mistyped."""
+_REMARKED: Final = re.compile(
+    r"""^[^\S\n]*(?:export[^\S\n]+)?(\w+)[^\S\n]*=[^\S\n]*(?:'[^'\n]*'|"(?:[^"\\\n]|\\.)*"|[^'"\s][^\n]*?)?[^\S\n]+\#""",
+    re.MULTILINE,
+)
+"""A line of `.env` with a remark behind its value."""
 TELEGRAM_PORTS: Final = (HTTPS_PORT, 80, 88, 8443)
 
 
@@ -341,6 +346,17 @@ def mistyped() -> dict[str, str]:
     strangers = sorted({name.upper() for name in written} - known)
     near = {name: get_close_matches(name, known, 1, _ALIKE) for name in strangers}
     return {name: found[0] for name, found in near.items() if found}
+
+
+def remarked() -> list[str]:
+    """The settings in `.env` that have a remark behind their value, which others than we take for a part of it."""
+    try:
+        written = Path(ENV_FILE).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return []
+    known = {name.upper() for name in Settings.model_fields}
+    names = [name.upper() for name in _REMARKED.findall(written)]
+    return [name for name in dict.fromkeys(names) if name in known]
 
 
 def unread() -> list[int]:

@@ -35,6 +35,8 @@ def test_settings_are_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [one.level for one in found] == [PROBLEM, PROBLEM, PROBLEM, WARNING]
     assert ".env: line 4 can't be read" in found[2].text
     assert "hidden" not in str(found)
+    [remark] = judge_settings([], {}, [], tmp_path / "other", ["LOG_LEVEL"])
+    assert (remark.level, "systemd and Docker read it as part of the value" in remark.text) == (WARNING, True)
     env.write_bytes(b"\xff\xfe")
     assert (mistyped(), unread()) == ({}, [])
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 import main
-from config.settings import Settings, SettingsError, judged, load, mistyped
+from config.settings import Settings, SettingsError, judged, load, mistyped, remarked
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "key-" + "k" * 32
@@ -532,6 +532,33 @@ def test_names_that_are_nearly_settings_are_known(tmp_path: Path, monkeypatch: p
     (tmp_path / ".env").write_bytes(b"\xff\xfe")
     assert mistyped() == {}
     assert judged("serve") == (None, [".env: is not UTF-8 text"])
+
+
+@pytest.mark.parametrize(
+    "line,found",
+    [
+        ("LOG_LEVEL=INFO # all", True),
+        ("  export LOG_LEVEL = INFO\t# all", True),
+        ("LOG_LEVEL= # all", True),
+        ("LOG_LEVEL='INFO' # all", True),
+        ('LOG_LEVEL="INFO" # all', True),
+        ("LOG_LEVEL=INFO#all", False),
+        ("LOG_LEVEL=#all", False),
+        ("LOG_LEVEL='INFO # all'", False),
+        ('LOG_LEVEL="INFO \\" # all"', False),
+        ("LOG_LEVEL=\n# all", False),
+        ("# LOG_LEVEL=INFO # all", False),
+        ("POSTGRES_PASSWORD=x # all", False),
+    ],
+)
+def test_remarks_behind_values_are_found(
+    line: str, found: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd's EnvironmentFile= knows remarks at the beginning of a line only."""
+    monkeypatch.chdir(tmp_path)
+    assert remarked() == []
+    (tmp_path / ".env").write_text(f"HOST=::1\n{line}\nPORT=80\n")
+    assert remarked() == (["LOG_LEVEL"] if found else [])
 
 
 def test_settings_are_judged_without_an_end() -> None:

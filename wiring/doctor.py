@@ -35,7 +35,7 @@ from checks.calls import Answer, Unreached, system
 from checks.findings import Finding, Level, ok, problem, warning, worst
 from config import VERSION
 from config.logs import Redactor
-from config.settings import ENV_FILE, HTTPS_PORT, UNREADABLE, Settings, judged, mistyped, unread
+from config.settings import ENV_FILE, HTTPS_PORT, UNREADABLE, Settings, judged, mistyped, remarked, unread
 from otp.errors import StorageUnusable
 from otp.model import Channel
 from storage import MEMORY, named, sqlite_path
@@ -77,7 +77,7 @@ async def doctor() -> dict[str, Any]:
     lines = unread()
     logging.disable()  # what libraries have to say is said as findings
     settings, problems = judged("serve")
-    found = [*judge_settings(problems, mistyped(), lines, Path(ENV_FILE))]
+    found = [*judge_settings(problems, mistyped(), lines, Path(ENV_FILE), remarked())]
     secrets: list[str] = []
     if settings is not None:
         found += await examined(settings, Surroundings())
@@ -130,9 +130,13 @@ def _judge(settings: Settings, seen: Seen, around: Surroundings) -> list[Finding
 
 
 def judge_settings(
-    problems: Sequence[str], mistaken: Mapping[str, str], lines: Sequence[int], env: Path
+    problems: Sequence[str],
+    mistaken: Mapping[str, str],
+    lines: Sequence[int],
+    env: Path,
+    with_remarks: Sequence[str] = (),
 ) -> list[Finding]:
-    """What `serve` would refuse, names that are none, lines that nobody can read, and who may read the file."""
+    """What `serve` would refuse, names that are none, what nobody reads or others read otherwise, who may read it."""
     found = [_refused_setting(line) for line in problems]
     found += [
         problem(_SETTINGS, f"{env}: line {line} can't be read, and says nothing", "write it as NAME=value")
@@ -142,6 +146,7 @@ def judge_settings(
         warning(_SETTINGS, f"{env}: {name} is no setting", f"is {meant} meant?")
         for name, meant in mistaken.items()
     ]
+    found += [envfile.judge_remark(env, name) for name in with_remarks]
     access = envfile.access(env)
     exposed = access and envfile.judge(env, access, os.geteuid(), {os.getegid(), *os.getgroups()})
     if exposed:
