@@ -49,7 +49,8 @@ def _matching(pattern: re.Pattern[str], message: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _is_loopback(host: str | None) -> bool:
+def is_loopback(host: str | None) -> bool:
+    """Whether only this machine comes there."""
     if host in (None, ""):
         return False
     if host == "localhost":
@@ -402,7 +403,7 @@ def _sandbox_problems(settings: Settings) -> Iterator[str]:
     for name in ("telegram_bot_token", "max_bot_token", "public_url"):
         if getattr(settings, name) is not None:
             yield f"{name.upper()}: is set; the sandbox never runs beside real bots: use `python main.py serve`"
-    if not _is_loopback(settings.host):
+    if not is_loopback(settings.host):
         yield "HOST: the sandbox listens on this machine only (127.0.0.1, localhost or ::1)"
 
 
@@ -427,11 +428,7 @@ def _serve_problems(settings: Settings) -> Iterator[str]:
 def _url_problems(settings: Settings) -> Iterator[str]:
     for name in ("telegram_api_url", "max_api_url"):
         parts = urlsplit(getattr(settings, name))
-        if (
-            parts.scheme == "http"
-            and not _is_loopback(parts.hostname)
-            and not settings.allow_insecure_api_url
-        ):
+        if parts.scheme == "http" and not is_loopback(parts.hostname) and not settings.allow_insecure_api_url:
             yield f"{name.upper()}: must be https:// (or set ALLOW_INSECURE_API_URL=true): the bot's token goes over it"
     if settings.public_url is None:
         return

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.messenger import Hook
-from checks import certificates, clock, disk, messengers, public, service, strength, webhooks
+from checks import certificates, clock, disk, meant, messengers, public, service, strength, webhooks
 from checks.calls import Answer, Outside, Unreached, call
 from checks.findings import Level, ok, problem, warning, worst
 from tests.certificates import Authority
@@ -242,6 +242,33 @@ def test_a_key_that_is_there_twice_and_secrets_of_webhooks() -> None:
     [weak] = strength.judge([key], {"PROJECT_API_KEY": "x" * 32})
     assert "at most 0 bits" in weak.text
     assert (weak.level, "PROJECT_API_KEY" in weak.text) == (PROBLEM, True)
+
+
+# ------------------------------------------------------------------ settings
+
+
+@pytest.mark.parametrize("days,told", [(None, ""), (30, ""), (29, "for 29 days are"), (1, "for 1 day are")])
+def test_few_days_of_retention_are_asked_about(days: int | None, told: str) -> None:
+    """Who is forgotten does not come back with the setting."""
+    found = meant.judge_retention(days)
+    assert worst(found) is (WARNING if told else OK)
+    assert told in "".join(one.text for one in found)
+
+
+@pytest.mark.parametrize(
+    "port,guarded,inside,level",
+    [
+        (9100, False, False, WARNING),
+        (9100, True, False, OK),
+        (9100, False, True, OK),
+        (None, False, False, OK),
+    ],
+)
+def test_figures_for_anybody(port: int | None, guarded: bool, inside: bool, level: Level) -> None:
+    """A port of its own asks for a token where there is one."""
+    found = meant.judge_metrics("0.0.0.0", port, guarded=guarded, inside=inside)  # noqa: S104
+    assert worst(found) is level
+    assert all("9100" in one.text and "METRICS_TOKEN" in str(one.hint) for one in found)
 
 
 # ------------------------------------------------------------------ webhooks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import threading
 from dataclasses import replace
@@ -16,8 +17,8 @@ from checks.findings import Finding, Level, ok, problem, warning, worst
 from config.doctor_printing import print_report
 from config.process import EXIT_CONFIG
 from config.settings import judged, mistyped, unread
-from tests.process import tapcode
-from wiring.doctor import Abandoning, judge_settings, report
+from tests.process import free_port, tapcode
+from wiring.doctor import Abandoning, doctor, judge_settings, report
 
 OK, WARNING, PROBLEM = Level.OK, Level.WARNING, Level.PROBLEM
 
@@ -35,7 +36,8 @@ def test_settings_are_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [one.level for one in found] == [PROBLEM, PROBLEM, PROBLEM, WARNING]
     assert ".env: line 4 can't be read" in found[2].text
     assert "hidden" not in str(found)
-    [remark] = judge_settings([], {}, [], tmp_path / "other", ["LOG_LEVEL"])
+    remark = envfile.judge_remark(env, "LOG_LEVEL")
+    assert judge_settings([], {}, [], tmp_path / "other", [remark]) == [remark]
     assert (remark.level, "systemd and Docker read it as part of the value" in remark.text) == (WARNING, True)
     env.write_bytes(b"\xff\xfe")
     assert (mistyped(), unread()) == ({}, [])
@@ -114,6 +116,24 @@ def test_commands_without_a_file_that_they_can_read(tmp_path: Path) -> None:
     assert (looked.returncode, looked.stderr) == (1, "")
     told = json.loads(looked.stdout)["findings"]
     assert {"settings", "disk", "service"} <= {one["subject"] for one in told}
+
+
+async def test_all_of_the_settings_that_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those in the file too; nothing else is on, nor called."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(
+        f"PORT={free_port()} # ours\nRETENTION_DAYS=7\nMETRICS_HOST=0.0.0.0\nMETRICS_PORT=9100\n"
+    )
+    try:
+        told = await doctor()
+    finally:
+        logging.disable(logging.NOTSET)
+    found = [
+        one["text"] for one in told["findings"] if (one["subject"], one["level"]) == ("settings", "warning")
+    ]
+    assert len(found) == 3, found
+    for text, sign in zip(found, ("value of PORT", "RETENTION_DAYS=7", "METRICS_HOST=0.0.0.0"), strict=True):
+        assert sign in text
 
 
 def test_a_report_holds_no_secret() -> None:

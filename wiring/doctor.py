@@ -25,6 +25,7 @@ from checks import (
     database,
     disk,
     envfile,
+    meant,
     messengers,
     public,
     service,
@@ -35,7 +36,17 @@ from checks.calls import Answer, Unreached, system
 from checks.findings import Finding, Level, ok, problem, warning, worst
 from config import VERSION
 from config.logs import Redactor
-from config.settings import ENV_FILE, HTTPS_PORT, UNREADABLE, Settings, judged, mistyped, remarked, unread
+from config.settings import (
+    ENV_FILE,
+    HTTPS_PORT,
+    UNREADABLE,
+    Settings,
+    is_loopback,
+    judged,
+    mistyped,
+    remarked,
+    unread,
+)
 from otp.errors import StorageUnusable
 from otp.model import Channel
 from storage import MEMORY, named, sqlite_path
@@ -77,7 +88,17 @@ async def doctor() -> dict[str, Any]:
     lines = unread()
     logging.disable()  # what libraries have to say is said as findings
     settings, problems = judged("serve")
-    found = [*judge_settings(problems, mistyped(), lines, Path(ENV_FILE), remarked())]
+    env = Path(ENV_FILE)
+    more = [envfile.judge_remark(env, name) for name in remarked()]
+    if settings is not None:
+        more += meant.judge_retention(settings.retention_days)
+        more += meant.judge_metrics(
+            settings.metrics_host,
+            settings.metrics_port,
+            guarded=settings.metrics_token is not None,
+            inside=is_loopback(settings.metrics_host),
+        )
+    found = [*judge_settings(problems, mistyped(), lines, env, more)]
     secrets: list[str] = []
     if settings is not None:
         found += await examined(settings, Surroundings())
@@ -134,9 +155,9 @@ def judge_settings(
     mistaken: Mapping[str, str],
     lines: Sequence[int],
     env: Path,
-    with_remarks: Sequence[str] = (),
+    more: Iterable[Finding] = (),
 ) -> list[Finding]:
-    """What `serve` would refuse, names that are none, what nobody reads or others read otherwise, who may read it."""
+    """What `serve` would refuse, names that are none, lines that nobody can read, what is there `more`, who may read it."""
     found = [_refused_setting(line) for line in problems]
     found += [
         problem(_SETTINGS, f"{env}: line {line} can't be read, and says nothing", "write it as NAME=value")
@@ -146,7 +167,7 @@ def judge_settings(
         warning(_SETTINGS, f"{env}: {name} is no setting", f"is {meant} meant?")
         for name, meant in mistaken.items()
     ]
-    found += [envfile.judge_remark(env, name) for name in with_remarks]
+    found += more
     access = envfile.access(env)
     exposed = access and envfile.judge(env, access, os.geteuid(), {os.getegid(), *os.getgroups()})
     if exposed:
