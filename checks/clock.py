@@ -53,8 +53,13 @@ async def dated(
     return answer, drift_ms(answer.headers.get("Date"), sent_at, now())
 
 
-def judge(drifts: Mapping[str, int | None]) -> Finding:
-    """By whose clock it is how far off. The nearest counts: it is likelier that one of the others is wrong."""
+def judge(drifts: Mapping[str, int | None], *, asked: bool = True) -> Finding:
+    """By whose clock it is how far off. The nearest counts: it is likelier that one of the others is wrong.
+
+    `asked`: whether there is anybody to ask.
+    """
+    if not asked:
+        return ok(SUBJECT, "can't be compared: no messenger is on")
     known = {name: drift for name, drift in drifts.items() if drift is not None}
     if not known:
         return warning(

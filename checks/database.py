@@ -92,7 +92,8 @@ def judge_failure(why: str) -> Finding:
 
 def judge_none() -> Finding:
     """No file is there."""
-    return warning(SUBJECT, "there is no file yet", "the first start of the service makes it")
+    hint = "the first start of the service makes it; if it was started before, this is not its folder"
+    return warning(SUBJECT, "there is no file yet", hint)
 
 
 def judge_sqlite(seen: SqliteSeen) -> list[Finding]:

@@ -91,8 +91,8 @@ def takes(seen: Answer) -> bool:
     return seen.status == HTTPStatus.OK and seen.body.strip() == b"ok"
 
 
-def judge(path: str, seen: Answer) -> Finding:
-    """What one webhook's path answered."""
+def judge(path: str, seen: Answer, *, new: bool = False) -> Finding:
+    """What one webhook's path answered. `new`: the service never ran."""
     if takes(seen):
         return ok(SUBJECT, f"{path} took an update in {seen.total_ms:.0f} ms ({_HERE})")
     if seen.status == HTTPStatus.OK:
@@ -101,6 +101,9 @@ def judge(path: str, seen: Answer) -> Finding:
             f"{path} is answered by another program ({_HERE})",
             "have the proxy pass /webhooks/ to the service",
         )
+    if new and seen.status == HTTPStatus.BAD_GATEWAY:
+        text = f"{path} answers {seen.status}: the proxy is there, the service is not ({_HERE})"
+        return warning(SUBJECT, text, "start the service: before the first start this is normal")
     what, hint = _WAY.get(
         HTTPStatus(seen.status) if seen.status in set(HTTPStatus) else HTTPStatus.NOT_FOUND,
         (

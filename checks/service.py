@@ -37,13 +37,17 @@ async def readiness(host: str, port: int) -> Mapping[str, Any]:
     return {**told, "ready": answer.status == HTTPStatus.OK}
 
 
-def judge_away(where: str, why: str, *, owned: bool) -> Finding:
-    """Nobody answered. `owned`: somebody listens at the operator's socket all the same."""
+def judge_away(where: str, why: str, *, owned: bool, new: bool = False) -> Finding:
+    """Nobody answered. `owned`: somebody listens at the operator's socket all the same; `new`: it never ran."""
     if owned:
         return problem(
             SUBJECT,
             f"a process owns the database, but does not answer at {where}: {why}",
             "see its log, and whether HOST and PORT here are those it was started with",
+        )
+    if new:
+        return warning(
+            SUBJECT, f"nobody answers at {where}: {why}", "start it: before the first start this is normal"
         )
     return problem(
         SUBJECT,

@@ -50,11 +50,18 @@ class Registered(Protocol):
 
 
 def judge(
-    subject: str, hooks: Sequence[Registered], wanted: str | None, now: int, *, taken: bool = False
+    subject: str,
+    hooks: Sequence[Registered],
+    wanted: str | None,
+    now: int,
+    *,
+    taken: bool = False,
+    new: bool = False,
 ) -> list[Finding]:
     """Ours among them, another program's, and how deliveries go.
 
     `wanted` is None where updates are fetched. `taken`: an update that we brought there ourselves was taken just now.
+    `new`: the service never ran, and registers ours when it starts.
     """
     ours = [hook for hook in hooks if hook.url == wanted]
     others = [hook for hook in hooks if hook.url != wanted]
@@ -74,6 +81,9 @@ def judge(
         text = f"another address gets the updates: {_place(others)}"
         hint = f"if it is an old one, or another program that must stop: {REGISTER} --take-over; else use a bot of its own"
         found.append(problem(subject, text, hint))
+    elif not ours and new:
+        hint = "start the service, which registers it: before the first start this is normal"
+        found.append(warning(subject, "none is registered", hint))
     elif not ours:
         hint = f"{REGISTER} (a running service with WEBHOOKS_REGISTER_ON_START does it within 10 minutes)"
         found.append(problem(subject, "none is registered: the bot hears nothing", hint))

@@ -88,6 +88,12 @@ def test_the_clock_is_judged_by_the_nearest(drifts: dict[str, int | None], level
     assert told in found.text
 
 
+def test_without_a_messenger_nobody_is_asked_for_the_time() -> None:
+    """That is no matter of this machine's clock."""
+    found = clock.judge({}, asked=False)
+    assert (found.level, found.text) == (OK, "can't be compared: no messenger is on")
+
+
 def test_a_time_that_was_noted_may_not_be_ahead() -> None:
     """By a moment it always is."""
     assert clock.judge_noted(None, START) is None
@@ -590,6 +596,21 @@ async def test_whether_a_name_leads_to_this_machine(addresses: list[str], here: 
     names.known[NAME, 443] = 443
     names.addresses = addresses
     assert await public.leads_here(NAME, 443, outside=Outside(None, names)) is here
+
+
+def test_what_is_normal_before_the_first_start() -> None:
+    """The same findings, which are problems of a service that ran."""
+    for new, level in ((True, WARNING), (False, PROBLEM)):
+        found = [
+            service.judge_away("x", "refused", owned=False, new=new),
+            *webhooks.judge("telegram webhook", [], OURS, START, new=new),
+            public.judge("/webhooks/max", answer(502), new=new),
+        ]
+        assert [one.level for one in found] == [level] * 3
+        assert all(("before the first start" in str(one.hint)) is new for one in found)
+    assert service.judge_away("x", "refused", owned=True, new=True).level is PROBLEM
+    assert worst(webhooks.judge("x", [Hook("https://other.example/x")], OURS, START, new=True)) is PROBLEM
+    assert public.judge("/webhooks/max", answer(404), new=True).level is PROBLEM
 
 
 def test_messengers_are_judged() -> None:

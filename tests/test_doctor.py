@@ -208,6 +208,21 @@ async def test_databases_and_folders_that_can_not_be_used(tmp_path: Path) -> Non
     assert "database server's" in there.said("clock")
 
 
+async def test_before_the_first_start(tmp_path: Path) -> None:
+    """Nothing is wrong with what only a start can bring: an operator can begin with this command."""
+    async with installation(tmp_path) as made:
+        await lost(made)
+        made.given["port"] = free_port()
+        missing = f"sqlite:///{tmp_path}/deeper/missing.db"
+        new = await made.look(database_url=missing)
+        on_server = await made.look(database_url=await fresh("new_doctors"))
+        ran = await made.look()
+    normal = {"service": WARNING, "telegram webhook": WARNING, "max webhook": WARNING}
+    assert new.bad == normal | {"database": WARNING}
+    assert on_server.bad == normal
+    assert ran.bad == {"service": PROBLEM, "telegram webhook": PROBLEM, "max webhook": PROBLEM}
+
+
 async def test_messengers_that_are_blocked_or_silent(tmp_path: Path) -> None:
     """One is refused, the other hangs: each has its line, no other line is kept back, and none waits long."""
     held = asyncio.Event()

@@ -132,6 +132,8 @@ async def test_all_of_the_settings_that_are_here(tmp_path: Path, monkeypatch: py
         one["text"] for one in told["findings"] if (one["subject"], one["level"]) == ("settings", "warning")
     ]
     assert len(found) == 3, found
+    [clock] = [one for one in told["findings"] if one["subject"] == "clock"]
+    assert (clock["level"], clock["text"]) == ("ok", "can't be compared: no messenger is on")
     for text, sign in zip(found, ("value of PORT", "RETENTION_DAYS=7", "METRICS_HOST=0.0.0.0"), strict=True):
         assert sign in text
 

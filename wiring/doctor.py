@@ -195,7 +195,7 @@ def _judge_clock(seen: Seen, now: int) -> Iterable[Finding]:
     drifts = {
         _title(channel): got[1] for channel in Channel if isinstance(got := seen.reached.get(channel), tuple)
     }
-    yield clock.judge(drifts)
+    yield clock.judge(drifts, asked=bool(seen.names))
     if isinstance(seen.sqlite, SqliteHealth):
         noted = clock.judge_noted(seen.sqlite.noted_at, now)
         if noted is not None:
@@ -247,7 +247,19 @@ def _judge_service(settings: Settings, seen: Seen) -> list[Finding]:
         accepted = [str(channel) for channel, name in seen.names.items() if isinstance(name, str)]
         return service.judge(seen.ready, VERSION, wanted, accepted)
     where = service.address(settings.host, settings.port)
-    return [service.judge_away(where, _why(seen.ready), owned=seen.owned is True)]
+    away = isinstance(seen.ready, Unreached) and seen.ready.stage == "connect"
+    new = away and _never_ran(settings, seen)
+    return [service.judge_away(where, _why(seen.ready), owned=seen.owned is True, new=new)]
+
+
+def _never_ran(settings: Settings, seen: Seen) -> bool:
+    """Whether what is missing is not missed yet: nothing runs, and there is no database."""
+    if isinstance(seen.ready, Mapping) or seen.owned is True:
+        return False
+    if isinstance(seen.postgres, tuple):
+        return seen.postgres[0].schema == 0
+    path = sqlite_path(settings.database_url.get_secret_value())
+    return path not in (None, MEMORY) and seen.sqlite is None
 
 
 def _judge_channel(settings: Settings, channel: Channel, seen: Seen, now: int) -> Iterable[Finding]:
@@ -274,7 +286,8 @@ def _judge_channel(settings: Settings, channel: Channel, seen: Seen, now: int) -
     wanted = webhook_of(settings, channel) if settings.public_url is not None else None
     brought = seen.deliveries.get(channel)
     taken = isinstance(brought, Answer) and public.takes(brought)
-    yield from webhooks.judge(subject, hooks, wanted, now, taken=taken)
+    new = settings.registers_webhooks and _never_ran(settings, seen)
+    yield from webhooks.judge(subject, hooks, wanted, now, taken=taken, new=new)
 
 
 def _judge_public(settings: Settings, seen: Seen, now: int) -> Iterable[Finding]:
@@ -287,7 +300,7 @@ def _judge_public(settings: Settings, seen: Seen, now: int) -> Iterable[Finding]
     for channel in (one for one in Channel if one in seen.deliveries):
         got = seen.deliveries[channel]
         if isinstance(got, Answer):
-            yield public.judge(f"/webhooks/{channel}", got)
+            yield public.judge(f"/webhooks/{channel}", got, new=_never_ran(settings, seen))
             continue
         unreached = _unreached(got)
         if unreached.stage not in told:  # the way is the same for all
