@@ -54,6 +54,7 @@ OTHERS = {
     *("POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD", "POSTGRES_INITDB_ARGS", "COMPOSE_PROFILES"),
     "NET_BIND_SERVICE",  # a capability
     *("AF_INET", "AF_INET6", "AF_UNIX"),
+    "SUDO_USER",  # as sudo sets it
 }
 """Names of others that have an underscore too."""
 INSIDE = {"/healthz", "/readyz"}
