@@ -84,7 +84,10 @@ async def test_moving_again_and_going_back(typed: Typed, url: str, monkeypatch: 
     await typed("project", "create", "--name", "Inn")
     code, out, err = await typed("move", "--to", url)
     assert (code, out) == (1, "")
-    assert err == f"tapcode: {named(url)} is not empty (projects: 1, api_keys: 1): nothing is overwritten\n"
+    assert (
+        err
+        == f"tapcode: {named(url)} is not empty (projects: 1, api_keys: 1, audit: 1): nothing is overwritten\n"
+    )
     monkeypatch.setenv("DATABASE_URL", url)
     assert "Shop" in (await typed("project", "list"))[1]
 

@@ -133,6 +133,7 @@ async def proxy(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         pytest.skip(f"NO {name.upper()} HERE: install it (Debian: apt-get install {package})")
     authority = Authority(tmp_path)
     authority.server(NAME)
+    [pem] = tmp_path.glob(f"{NAME}.*.pem")
     port, plain_port = free_port(), free_port()
     folder = tmp_path / "proxy"
     folder.mkdir()
@@ -142,7 +143,7 @@ async def proxy(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             connector=aiohttp.TCPConnector(force_close=True, local_addr=(HERE, 0)), auto_decompress=False
         ) as http,
     ):
-        judge, run = MAKERS[name](folder, tmp_path / f"{NAME}.False.pem", port, plain_port, one.port)
+        judge, run = MAKERS[name](folder, pem, port, plain_port, one.port)
         with (folder / "log").open("wb") as log:
             judged = await asyncio.create_subprocess_exec(*judge, stdout=log, stderr=log)
             assert await judged.wait() == 0, (folder / "log").read_text()
