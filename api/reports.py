@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from api.admin import Command, Refused, as_project, checked_project_id
 from otp.audit import AuditLine
-from otp.counting import DAY_MS, STATS_KEPT_MS, TOOK, WHATS, share_within
+from otp.counting import STATS_KEPT_MS, TOOK, WHATS, share_within
 from otp.model import Mode, Project
 from otp.notices import rfc3339
-from otp.policy import HOUR_MS
+from otp.policy import DAY_MS
 from otp.ports import Store, Tx
 from otp.projects import ProjectNotFound
 from otp.reports import Counted, LivingKey, ProjectFacts
@@ -26,7 +26,7 @@ MOST_DAYS: Final = STATS_KEPT_MS // DAY_MS
 
 async def perform_audit(store: Store, command: Command) -> Any:
     """`audit`: the last lines of the trail, oldest first."""
-    since = int(command.get("since", 7 * 24 * HOUR_MS))
+    since = int(command.get("since", 7 * DAY_MS))
     lines = await store.read(lambda tx: tx.audit(tx.now - since, MOST_LINES))
     return [_line(one) for one in lines]
 

@@ -20,12 +20,12 @@ from aiohttp import ThreadedResolver
 
 from checks.calls import CALL_SECONDS, Outside, Unreached, refusal, system
 from checks.findings import Finding, ok, problem, warning
+from otp.policy import DAY_MS
 
 if TYPE_CHECKING:
     from cryptography import x509
 
 SUBJECT: Final = "certificate"
-DAY_MS: Final = 86_400_000
 WARN_MS: Final = 14 * DAY_MS
 ALARM_MS: Final = 3 * DAY_MS
 WARN_PART: Final = 6

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from checks.clock import seconds
 from checks.findings import Finding, ok, problem, warning
+from otp.policy import DAY_MS
 
 RECENT_MS: Final = 15 * 60_000
 OVER_MS: Final = 5 * 60_000
 """Telegram brings what failed again after a minute or so."""
-DAY_MS: Final = 86_400_000
 MANY: Final = 100
 REGISTER: Final = "tapcode webhooks register"
 _LONGEST_ERROR: Final = 160

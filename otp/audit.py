@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from otp.policy import HOUR_MS
+from otp.policy import DAY_MS
 
-AUDIT_KEPT_MS: Final = 400 * 24 * HOUR_MS
+AUDIT_KEPT_MS: Final = 400 * DAY_MS
 """A year, and a month in which to look at it."""
 CONFIGURATION: Final = "configuration"
 """Who acts when nobody said: the settings, at a start."""

@@ -12,12 +12,11 @@ from typing import Any, Final
 
 from otp.events import CodeVerified, DeliverySettled, Event, RequestCreated, RequestOpened, WrongCode
 from otp.model import Cause, DeliveryState, Refusal
-from otp.policy import HOUR_MS
+from otp.policy import DAY_MS
 from otp.ports import Clock, Store
 from otp.reports import Counted
 
 FLUSH_SECONDS: Final = 10
-DAY_MS: Final = 24 * HOUR_MS
 STATS_KEPT_MS: Final = 400 * DAY_MS
 """A year, and a month in which to compare it with the one before."""
 ANY_CHANNEL: Final = "any"

@@ -11,10 +11,10 @@ import pytest
 
 from api.admin import Refused
 from api.reports import perform_stats
-from otp.counting import DAY_MS, FLUSH_SECONDS, STATS_KEPT_MS, Counting, share_within
+from otp.counting import FLUSH_SECONDS, STATS_KEPT_MS, Counting, share_within
 from otp.model import Caller, Channel, Mode, Refusal
 from otp.model import Refusal as Why
-from otp.policy import HOUR_MS
+from otp.policy import DAY_MS, HOUR_MS
 from otp.ports import Accepted, NotSent, Outcome, Store, Unknown
 from otp.ports import Refused as Denied
 from otp.projects import ProjectNotFound
