@@ -6,7 +6,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from time import perf_counter
 from typing import Any, TypeVar
 
-from bot.events import Event, Pressed
+from bot.around import SkinAround
+from bot.events import Pressed
 from bot.messages import Message
 from bot.messenger import Fetched, Hook, Introduction, MessengerError, Skin
 from otp.model import Channel, Refusal
@@ -33,54 +34,44 @@ def result_of(outcome: Outcome) -> str:
             return "unknown"
 
 
-class MeasuredSkin:
-    """See `bot.messenger.Skin`."""
+class MeasuredSkin(SkinAround):
+    """Tells of every call but of what is only parsed."""
 
     def __init__(self, skin: Skin, called: Called, sends: str) -> None:
         """`sends`: what it sends, `code` or `message`."""
-        self._skin = skin
+        super().__init__(skin)
         self._called = called
         self._sends = sends
-        self.channel = skin.channel
-        self.secret_header = skin.secret_header
-        self.replaces_hook = skin.replaces_hook
-        self.trusts = skin.trusts
-
-    def parse(self, body: bytes) -> Event | None:
-        return self._skin.parse(body)
 
     async def send(self, user_id: int, message: Message, timeout_ms: int) -> Outcome:
-        return await self._brought(self._sends, self._skin.send(user_id, message, timeout_ms))
+        return await self._brought(self._sends, super().send(user_id, message, timeout_ms))
 
     async def answer(self, pressed: Pressed, popup: str | None, message: Message | None) -> None:
         """It tells nothing of what came of it."""
         began = perf_counter()
-        await self._skin.answer(pressed, popup, message)
+        await super().answer(pressed, popup, message)
         self._called(self.channel, "answer", "ok", perf_counter() - began)
 
     async def edit(self, user_id: int, message_id: str, message: Message, timeout_ms: int) -> Outcome:
-        return await self._brought("edit", self._skin.edit(user_id, message_id, message, timeout_ms))
+        return await self._brought("edit", super().edit(user_id, message_id, message, timeout_ms))
 
     async def username(self) -> str:
-        return await self._asked("identify", self._skin.username())
+        return await self._asked("identify", super().username())
 
     async def fetch(self, marker: int | None) -> Fetched:
-        return await self._asked("fetch", self._skin.fetch(marker))
+        return await self._asked("fetch", super().fetch(marker))
 
     async def introduce(self, introductions: Sequence[Introduction]) -> None:
-        await self._asked("introduce", self._skin.introduce(introductions))
+        await self._asked("introduce", super().introduce(introductions))
 
     async def hooks(self) -> Sequence[Hook]:
-        return await self._asked("webhook", self._skin.hooks())
+        return await self._asked("webhook", super().hooks())
 
     async def register(self, url: str, secret: str) -> None:
-        await self._asked("webhook", self._skin.register(url, secret))
+        await self._asked("webhook", super().register(url, secret))
 
     async def unregister(self, url: str) -> None:
-        await self._asked("webhook", self._skin.unregister(url))
-
-    async def close(self) -> None:
-        await self._skin.close()
+        await self._asked("webhook", super().unregister(url))
 
     async def _brought(self, call: str, calling: Coroutine[Any, Any, Outcome]) -> Outcome:
         began = perf_counter()
