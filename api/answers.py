@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aiohttp import web
+import orjson
+from aiohttp import hdrs, web
+from multidict import istr
 
 from api.limits import Taken
 
@@ -27,7 +28,7 @@ SHARED: Final = web.RequestKey("shared", str)
 def say_test(answer: web.StreamResponse) -> None:
     """`"test": true` in an answer that is a JSON object."""
     if isinstance(answer, web.Response) and isinstance(answer.body, bytes) and answer.body.startswith(b"{"):
-        answer.body = json_body(json.loads(answer.body) | TEST) + b"\n"
+        answer.body = json_body(orjson.loads(answer.body) | TEST) + b"\n"
 
 
 TEST: Final = {"test": True}
@@ -40,7 +41,7 @@ def json_answer(body: Mapping[str, Any], status: int = 200) -> web.Response:
 
 def json_body(body: Mapping[str, Any]) -> bytes:
     """A body in one line."""
-    return json.dumps(body).encode()
+    return orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)  # enums
 
 
 def dress(answer: web.StreamResponse, request: web.Request) -> None:
@@ -54,10 +55,15 @@ def dress(answer: web.StreamResponse, request: web.Request) -> None:
         dress_as(answer, request[REQUEST_ID], kept=not request.path.startswith(("/v1", "/c/")))
 
 
+_REQUEST_ID: Final = istr("X-Request-Id")
+_CACHE: Final = istr("Cache-Control")
+_SNIFFING: Final = istr("X-Content-Type-Options")
+
+
 def dress_as(answer: web.StreamResponse, request_id: str, *, kept: bool) -> None:
     """The headers that every answer has; one that is not `kept` must stay in no cache."""
-    answer.headers["X-Request-Id"] = request_id
+    answer.headers[_REQUEST_ID] = request_id
     if not kept:
-        answer.headers.setdefault("Cache-Control", "no-store")
-    answer.headers["X-Content-Type-Options"] = "nosniff"
-    answer.headers["Server"] = "tapcode"
+        answer.headers.setdefault(_CACHE, "no-store")
+    answer.headers[_SNIFFING] = "nosniff"
+    answer.headers[hdrs.SERVER] = "tapcode"

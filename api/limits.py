@@ -8,17 +8,21 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Hashable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Final
+
+from multidict import istr
 
 from otp.policy import MINUTE_MS, whole_seconds
 from otp.ports import Clock
+from otp.values import value
 
+POLICY: Final = istr("RateLimit-Policy")
+RATE_LIMIT: Final = istr("RateLimit")
 REMEMBERED: Final = 100_000
 """Callers and requests whose last minute is remembered; beyond it the one seen longest ago starts anew."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Taken:
     """What a limit said to a call."""
 
@@ -53,21 +57,19 @@ class RateLimit:
 
     def allows(self, subject: Hashable) -> bool:
         """Whether one more call of the subject would be allowed now."""
-        return self._owed(subject, self._clock.now()) + self._spacing <= MINUTE_MS
+        owed = self._full_at.get(subject, 0) - self._clock.now()
+        return max(0.0, owed) + self._spacing <= MINUTE_MS
 
     def take(self, subject: Hashable) -> Taken:
         """Count a call of the subject, if it is allowed."""
         now = self._clock.now()
-        owed = self._owed(subject, now)
+        owed = max(0.0, self._full_at.get(subject, 0) - now)
         over = owed + self._spacing - MINUTE_MS
-        if over <= 0:
-            owed += self._spacing
-            self._remember(subject, owed, now)
-        return Taken(self, over <= 0, owed, 0 if over <= 0 else whole_seconds(round(over)))
-
-    def _owed(self, subject: Hashable, now: int) -> float:
-        """Milliseconds until the whole quota is back."""
-        return max(0.0, self._full_at.get(subject, 0) - now)
+        if over > 0:
+            return Taken(self, allowed=False, owed=owed, retry_after=whole_seconds(round(over)))
+        owed += self._spacing
+        self._remember(subject, owed, now)
+        return Taken(self, allowed=True, owed=owed, retry_after=0)
 
     def _remember(self, subject: Hashable, owed: float, now: int) -> None:
         self._full_at[subject] = now + owed
@@ -83,8 +85,8 @@ class RateLimit:
         """What the headers say while the whole quota is so many milliseconds away."""
         left = max(0, int((MINUTE_MS - owed) / self._spacing + 1e-6))
         return {
-            "RateLimit-Policy": self._policy,
-            "RateLimit": f'"{self._name}";r={left};t={whole_seconds(round(owed))}',
+            POLICY: self._policy,
+            RATE_LIMIT: f'"{self._name}";r={left};t={whole_seconds(round(owed))}',
         }
 
 

@@ -48,7 +48,8 @@ class SystemClock:
         """Milliseconds since the epoch, UTC."""
         with self._guard:
             boot = _boot_ms()
-            self._ahead = max(self._ahead, self._lead(boot))
+            lead = self._lead(boot)
+            self._ahead = max(self._ahead, lead)
             return boot + self._ahead
 
     def never_before(self, at: int) -> None:

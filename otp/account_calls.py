@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from otp.errors import (
@@ -19,12 +19,13 @@ from otp.phones import kept
 from otp.policy import DEFAULT_PURPOSE, FIRST_PATIENCE_MS, MIN_ATTEMPT_MS, ORPHAN_MS, SEND_PATIENCE_MS
 from otp.ports import Tx
 from otp.service import OtpService, Reason, Verdict, asked
+from otp.values import value
 
 CERTAIN: Final = (SubscriberNotFound, SubscriberLocked, DeliveryFailed, MessengerUnavailable)
 """Failures after which certainly nothing was sent and the other channel may do better, the most hopeful one last."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SentTo:
     """By whom an account was reached."""
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from otp.policy import DAY_MS
+from otp.values import value
 
 AUDIT_KEPT_MS: Final = 400 * DAY_MS
 """A year, and a month in which to look at it."""
@@ -38,7 +38,7 @@ class Action(StrEnum):
     SUBSCRIBERS_FORGET = "subscribers.forget"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AuditLine:
     """One change, as it is kept."""
 

@@ -7,7 +7,7 @@ arrived is never sent again by us.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from uuid import UUID
 
 from otp import stage
@@ -55,9 +55,10 @@ from otp.policy import (
     whole_minutes,
 )
 from otp.ports import Accepted, NotSent, Outcome, Randomness, Refused, Seals, Tx, Unknown
+from otp.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rules:
     """What deliveries are decided with."""
 
@@ -70,14 +71,14 @@ class Rules:
 # ------------------------------------------------------------------ claiming
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NoRoom:
     """The send window is full for so many milliseconds."""
 
     wait_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Busy:
     """Another delivery for the same subscriber and purpose is under way."""
 

@@ -6,7 +6,7 @@ the commit loses nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from otp.model import (
@@ -22,6 +22,7 @@ from otp.model import (
     SentMessage,
     Subscriber,
 )
+from otp.values import value
 
 CLOSE_MESSAGE: Final = "close"
 """Job: bring a message up to date whose code has ended, or whose question is over. Its subject is the message's id."""
@@ -33,14 +34,14 @@ TELL_LOCKED: Final = "tell_locked"
 """Job: tell a person that they were locked. Its subject is the subscriber's id."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestCreated:
     """A site asked for a code for somebody still unknown."""
 
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestOpened:
     """Somebody followed a request's link, or typed its id, for the first time."""
 
@@ -49,7 +50,7 @@ class RequestOpened:
     """In which messenger, whether or not it is the request's."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestBound:
     """Somebody consented: from now on the request is theirs."""
 
@@ -57,7 +58,7 @@ class RequestBound:
     """As it was before."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestFinished:
     """A request came to its end."""
 
@@ -68,19 +69,19 @@ class RequestFinished:
     """As it was when it ended."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestTouched:
     """A request changed in another process."""
 
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ChangesMissed:
     """What changed in other processes meanwhile was not told."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestReported:
     """The person said of a request that it was not them."""
 
@@ -89,7 +90,7 @@ class RequestReported:
     mode: Mode
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CodeReported:
     """The person said of a code, or of the wrong ones that locked them, that it was not them."""
 
@@ -98,7 +99,7 @@ class CodeReported:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeliveryClaimed:
     """A code message is to be sent now; `parcel` when its first attempt was begun together with the claim."""
 
@@ -112,7 +113,7 @@ class DeliveryClaimed:
     """The code, where it is the site's own: it is stored nowhere."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeliverySettled:
     """A code message came to its outcome. `offer` is the "Send again" message that the person gets, if any."""
 
@@ -124,7 +125,7 @@ class DeliverySettled:
     """Of its subscriber; None when there is none any more."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PhoneAsked:
     """A code was delivered, and its person is asked for their phone number now."""
 
@@ -132,7 +133,7 @@ class PhoneAsked:
     subscriber: Subscriber
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PhoneShared:
     """The person shared their own number; it is told to the site, and here to nobody."""
 
@@ -140,7 +141,7 @@ class PhoneShared:
     subscriber: Subscriber
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CodeVerified:
     """A code was accepted, once and for all."""
 
@@ -152,7 +153,7 @@ class CodeVerified:
     request_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WrongCode:
     """A wrong code was counted."""
 
@@ -165,28 +166,28 @@ class WrongCode:
     attempts_left: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageOver:
     """A code message holds a code that has ended, or that stands in a newer message; or a question is over."""
 
     message_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SubscriberJoined:
     """A person consented."""
 
     subscriber: Subscriber
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SubscriberLeft:
     """A person left, blocked the bot, or can't be reached any more."""
 
     subscriber: Subscriber
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SubscriberForgotten:
     """A person was erased from a project; whoever was subscribed has left before, which sites are told."""
 
@@ -194,7 +195,7 @@ class SubscriberForgotten:
     by: ForgottenBy
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SubscriberRelinked:
     """An account is reached by another person in this channel from now on: a code of theirs was verified for it."""
 
@@ -204,21 +205,21 @@ class SubscriberRelinked:
     """The subscriber by whom it was reached before."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SubscriberLocked:
     """The guess budget is used up."""
 
     subscriber: Subscriber
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SubscriberUnlocked:
     """The person unlocked themselves, or the operator did."""
 
     subscriber: Subscriber
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NoticesDue:
     """Endpoints have something to be told."""
 
@@ -226,7 +227,7 @@ class NoticesDue:
     many: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EndpointChanged:
     """An endpoint began to fail, works again, or was switched off (`failing`, `ok`, `disabled`)."""
 
@@ -236,7 +237,7 @@ class EndpointChanged:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Audited:
     """An operator, or the configuration, changed something."""
 

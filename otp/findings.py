@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from otp.model import Code, Delivery, DeliveryState, Ending, MessageKind, Refusal, RequestStatus
 from otp.notices import rfc3339
 from otp.reports import Shown
+from otp.values import value
 from otp.ways import NAMES, SEEN, Known, arrived, by_whom, lasted, outcome, ran_out, replaced_by, tried
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finding:
     """What it came to."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from otp.account_calls import AccountCalls
@@ -16,12 +16,13 @@ from otp.errors import (
 )
 from otp.model import Caller, Channel, CodeTerms, Delivery
 from otp.service import OtpService
+from otp.values import value
 
 LONGEST_PAUSE_S: Final = 5
 """Who waits for us to be tried again holds up what is behind: so long, and no longer, are they asked to wait."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class GivenCode:
     """A code that is not ours."""
 
@@ -39,7 +40,7 @@ class GivenCode:
         return CodeTerms(f"{self.source}.{self.wanted_for}", self.minutes, 1, len(self.digits))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Handed:
     """What became of a code that was handed over."""
 

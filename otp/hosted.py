@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
@@ -27,6 +27,7 @@ from otp.model import (
 from otp.pages import led_back
 from otp.ports import Tx
 from otp.service import OtpService, Reason, Verdict, no_request, proof_of
+from otp.values import value
 
 LONGEST_TYPED: Final = 64
 
@@ -65,7 +66,7 @@ class Trouble(StrEnum):
 ENDS: Final = frozenset(Stage) - {Stage.WAITING, Stage.CODE}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class View:
     """What a visitor sees."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import Any, Final
@@ -28,6 +27,7 @@ from otp.model import (
 from otp.policy import SECOND_MS
 from otp.ports import Clock, Store, Tx
 from otp.retention import Retention
+from otp.values import value
 
 BATCH: Final = 500
 """Rows of a kind that one transaction ends or removes at most."""
@@ -137,7 +137,7 @@ async def purge_deliveries(tx: Tx, rows: int = BATCH) -> int:
     return await tx.purge_deliveries(rows)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LockNotice:
     """What a person is told of a lock."""
 
@@ -146,7 +146,7 @@ class LockNotice:
     subscriber: Subscriber
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Closing:
     """A code message that is to tell why its code has ended."""
 
@@ -158,7 +158,7 @@ class Closing:
     """The code is the site's own."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClosingQuestion:
     """A message with buttons that is to tell that the site cancelled its request."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from otp.errors import StorageUnavailable
@@ -13,6 +12,7 @@ from otp.model import Job
 from otp.policy import MINUTE_MS, SECOND_MS
 from otp.ports import Clock, Store, Tx
 from otp.tasks import Tasks
+from otp.values import value
 
 LEASE_MS: Final = 1 * MINUTE_MS
 """A job whose taker died is taken over after this."""
@@ -23,7 +23,7 @@ AT_ONCE: Final = 16
 """Jobs of one process that run beside each other."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Retry:
     """The job failed and is tried again at a time; `Job.attempts` goes on counting, unless it was not even tried."""
 

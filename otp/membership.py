@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from otp.model import Person, Subscriber
+from otp.values import value
 
 Record = Mapping[str, str | int | bool | None]
 """A row as it may be shown: nothing of a code's seed, of a key, or of what opens a request. Times in ms."""
@@ -14,7 +14,7 @@ Kind = Literal["requests", "messages", "answers", "events"]
 """Rows that no index leads to from a person: they are looked for in their short life, a piece of time after the other."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Membership:
     """A person's relation to a project, with its times."""
 
@@ -99,7 +99,7 @@ class PeopleTx(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Who:
     """Whom the operator means: exactly one of the first three."""
 

@@ -6,8 +6,10 @@ Times are integer milliseconds since the epoch (UTC), as the store's transaction
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
+
+from otp.values import value
 
 
 class Channel(StrEnum):
@@ -101,7 +103,7 @@ class ForgottenBy(StrEnum):
     """Nobody: the time was over for which people are kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Person:
     """Somebody in one messenger, by the messenger's own numeric user id. No name is ever kept."""
 
@@ -125,7 +127,7 @@ class Person:
         return cls(Channel(channel), int(user_id))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SitePage:
     """How a project's hosted page looks and where it may lead, as `otp.pages` checked it."""
 
@@ -141,7 +143,7 @@ class SitePage:
     """The messenger that is offered first."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Project:
     """A site that asks for codes."""
 
@@ -165,7 +167,7 @@ class Project:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Caller:
     """Who calls the API: a project, through a key of one mode."""
 
@@ -173,7 +175,7 @@ class Caller:
     mode: Mode
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Subscriber:
     """One person's relation to one project. The id stays the same after leaving and coming back."""
 
@@ -189,7 +191,7 @@ class Subscriber:
     locked: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Link:
     """By whom an account of the site is reached in one channel."""
 
@@ -197,7 +199,7 @@ class Link:
     subscriber_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Profile:
     """What a site may know of a subscriber."""
 
@@ -209,7 +211,7 @@ class Profile:
     """E.164, where the project keeps it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CodeTerms:
     """What the caller asked of a code."""
 
@@ -227,7 +229,7 @@ class CodeTerms:
         return self.purpose.partition(".")[2] or None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Context:
     """Who is asking, in the site's words; shown to the person, erased with the request, in no log."""
 
@@ -246,7 +248,7 @@ class Context:
         return "Context()"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Match:
     """The number on the site's screen, and the three among which the person chooses, always in this order."""
 
@@ -254,7 +256,7 @@ class Match:
     choice: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CodeSeed:
     """All that is stored of a code's digits: they are derived from it under a secret key (`otp.codes`)."""
 
@@ -264,7 +266,7 @@ class CodeSeed:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestPage:
     """The hosted page of a request."""
 
@@ -275,7 +277,7 @@ class RequestPage:
     """Which secret key its proof is made with (`otp.codes`)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Request:
     """A site's wish that somebody, still unknown, gets a code."""
 
@@ -309,7 +311,7 @@ class Request:
     """Once the code was delivered, the person is asked for their own phone number."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Code:
     """The active code of a subscriber for one purpose."""
 
@@ -322,7 +324,7 @@ class Code:
     expires_at: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Delivery:
     """One code message, from the wish to its outcome."""
 
@@ -348,7 +350,7 @@ class Delivery:
     context: Context | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Parcel:
     """What a messenger needs to know to hand over a code."""
 
@@ -360,7 +362,7 @@ class Parcel:
     """How long the code lives from now, in whole minutes, at least 1."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SentMessage:
     """A message of the bot: who got it and what it is about."""
 
@@ -376,7 +378,7 @@ class SentMessage:
     """In which language its person was asked, where nothing else of us knows it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CodeMessage:
     """What a code message is about, long after its code."""
 
@@ -386,7 +388,7 @@ class CodeMessage:
     ended: Ending | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ShownCode:
     """A code message as it stands in a chat, until it was closed."""
 
@@ -398,7 +400,7 @@ class ShownCode:
     ended: Ending | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ShownQuestion:
     """A message with buttons about a request, as it stands in a chat until it was closed."""
 
@@ -411,7 +413,7 @@ class ShownQuestion:
     created_at: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KeyClaim:
     """A call that is to be made once."""
 
@@ -422,7 +424,7 @@ class KeyClaim:
     """Of what is asked, under each secret key; the first is stored."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Told:
     """What was answered to a call, as it is given again."""
 
@@ -430,7 +432,7 @@ class Told:
     body: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KeptCall:
     """What is kept of a call: its answer, or the delivery that will tell it."""
 
@@ -439,7 +441,7 @@ class KeptCall:
     delivery_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Job:
     """Background work that somebody must do once it is due."""
 

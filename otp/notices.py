@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, Literal, get_args
@@ -23,6 +22,7 @@ from otp.events import (
     WrongCode,
 )
 from otp.model import DeliveryState, Mode, RequestStatus
+from otp.values import value
 
 EventType = Literal[
     "otp.sent",
@@ -43,7 +43,7 @@ EventType = Literal[
 TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Notice:
     """An event of the API, for whoever wants to hear of it."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from otp.model import Person
 from otp.policy import PHONE_ASKED_MS
 from otp.telling import Sealed
+from otp.values import value
 
 _NUMBER: Final = re.compile(r"\+?([1-9][0-9]{6,14})", re.ASCII)
 """E.164: up to 15 digits, the first of a country code, which has no 0. The shortest numbers that are in use have 7."""
@@ -30,7 +31,7 @@ def looks_typed(text: str) -> bool:
     return _TYPED.fullmatch(text) is not None and sum(map(str.isdigit, text)) >= TYPED_DIGITS
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AskedNumber:
     """A question for somebody's phone number, from the delivery of the code until the site was told the answer."""
 

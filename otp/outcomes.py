@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from otp.model import Cause, Ending, Project, Request, SentMessage, Subscriber
+from otp.values import value
 
 
 class Unusable(StrEnum):
@@ -30,24 +30,24 @@ class Hurdle(StrEnum):
     PURPOSES = "purposes"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Repeated:
     """This update had its effect before."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Dead:
     """Nothing can be done with this link or button."""
 
     why: Unusable
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NotYours:
     """The button was shown to somebody else, or never."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Asked:
     """The person is asked for consent."""
 
@@ -56,7 +56,7 @@ class Asked:
     message: SentMessage
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MustUnlock:
     """Too many wrong codes: the person is asked to unlock first."""
 
@@ -66,7 +66,7 @@ class MustUnlock:
     message: SentMessage
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Coming:
     """The code is on its way; `fresh` tells whether this act brought it."""
 
@@ -75,7 +75,7 @@ class Coming:
     fresh: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Offered:
     """The code did not come; the person may ask again (after `minutes` where there is a limit)."""
 
@@ -86,7 +86,7 @@ class Offered:
     minutes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cancelled:
     """The request is cancelled."""
 
@@ -94,7 +94,7 @@ class Cancelled:
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WrongNumber:
     """Not the number on the site's screen: the request is cancelled for ever."""
 
@@ -102,35 +102,35 @@ class WrongNumber:
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NoSuchPairing:
     """No request waits under what was typed. `wait_minutes` when there were too many tries."""
 
     wait_minutes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TooLate:
     """Nothing to cancel: the code is being handed over."""
 
     project: Project
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Unlocked:
     """The count of wrong codes starts anew; no code revives."""
 
     project: Project
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LanguageChosen:
     """From now on the bot speaks this language to the person."""
 
     language: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Subscriptions:
     """What a person has subscribed to, and where they are locked. `left` names a project that was just left."""
 
@@ -139,7 +139,7 @@ class Subscriptions:
     left: Project | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ended:
     """The code of a pressed message is over."""
 
@@ -147,14 +147,14 @@ class Ended:
     ending: Ending
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TryLater:
     """The limit is reached; in `minutes` the same button works."""
 
     minutes: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reported:
     """It was not them: the code is withdrawn. They may refuse the project altogether."""
 
@@ -164,14 +164,14 @@ class Reported:
     """The code is the site's own: only the site can withdraw it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Refusing:
     """The person wants nothing from this project any more."""
 
     project: Project
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Unwanted:
     """The link is of a project from which the person wants nothing; they may allow it again."""
 
@@ -191,14 +191,14 @@ class Unfit(StrEnum):
     """The messenger itself has none for this person that could be called."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NumberTaken:
     """The person's own number goes to this project."""
 
     project: Project
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NumberUnfit:
     """Nothing was stored."""
 
@@ -206,14 +206,14 @@ class NumberUnfit:
     why: Unfit
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NumberSkipped:
     """The person does not want to share their number."""
 
     project: Project
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NumberUnasked:
     """Nobody asks this person for a number now; nothing was stored."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
 from otp.errors import InvalidField, ReturnUrlRefused
 from otp.model import SitePage
+from otp.values import value
 
 LONGEST_URL: Final = 512
 MOST_URLS: Final = 20
@@ -50,7 +50,7 @@ _PORTS: Final = {"https": 443, "http": 80}
 _PNG: Final = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Address:
     """An address as it is compared."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -19,6 +19,7 @@ from otp.policy import HOUR_MS, REQUEST_GRACE_MS, REQUEST_LIFE_MS, UPDATE_KEYS_K
 from otp.ports import Store, Tx
 from otp.tasks import give_way
 from otp.telling import KEPT_MS, TRIED_FOR_MS
+from otp.values import value
 
 PIECE_MS: Final = HOUR_MS
 """Rows that no index leads to are looked at so much of their time at once: nobody waits for long behind it."""
@@ -33,7 +34,7 @@ _AHEAD_MS: Final = REQUEST_LIFE_MS + REQUEST_GRACE_MS + 1
 """A pending request is found by its end."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Forgotten:
     """What was erased."""
 
@@ -52,7 +53,7 @@ class Forgotten:
         return any((self.subscribers, self.messages, self.requests, self.languages, self.refusals))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Kept:
     """What is kept of one person in one messenger, or the part of it that belongs to some of their subscriptions."""
 

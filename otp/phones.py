@@ -8,7 +8,6 @@ project, request, subscriber, number.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -32,6 +31,7 @@ from otp.ports import Seals, Store, Tx
 from otp.service import known_request
 from otp.taps import Update, once
 from otp.telling import Sealed
+from otp.values import value
 
 RESEALED_AT_ONCE: Final = 100
 
@@ -123,7 +123,7 @@ class Phones:
         return done
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Question:
     """What a person is to be asked."""
 

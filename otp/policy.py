@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from otp.model import Cause, Channel, CodeTerms
+from otp.values import value
 
 SECOND_MS: Final = 1_000
 MINUTE_MS: Final = 60 * SECOND_MS
@@ -61,7 +62,7 @@ BACKOFF_MS: Final = (1 * SECOND_MS, 2 * SECOND_MS, 4 * SECOND_MS)
 """Waits between attempts that certainly did not arrive; the last one repeats (MAX: 'back off 1, 2, 4 s')."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Policy:
     """The operator's choices."""
 

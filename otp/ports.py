@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from otp.audit import Action, AuditLine
@@ -40,6 +39,7 @@ from otp.model import (
 from otp.numbers import AskedNumber
 from otp.reports import Counted, Listed, ProjectFacts, Sending, Trace
 from otp.telling import Endpoint, Sealed, StoredNotice
+from otp.values import value
 
 T = TypeVar("T")
 
@@ -76,14 +76,14 @@ class Randomness(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Accepted:
     """The messenger took the message."""
 
     message_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Refused:
     """The messenger certainly refused the message, and would again."""
 
@@ -92,7 +92,7 @@ class Refused:
     """It refused us, not the message: it does not know the token."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NotSent:
     """The message certainly did not arrive and may be tried again, after `retry_after_ms` if the messenger said so."""
 
@@ -101,7 +101,7 @@ class NotSent:
     """Whether the messenger itself said so; else it was not reached."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Unknown:
     """Nobody knows whether the message arrived: a timeout, a dropped connection, a 5xx, an unreadable answer."""
 
@@ -138,7 +138,7 @@ class Seals(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """What came of telling an endpoint something."""
 
@@ -759,7 +759,7 @@ class Tx(PeopleTx, Protocol):
 Work = Callable[[Tx], Coroutine[Any, Any, T]]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class About:
     """What an operation will look at first: a store may read it ahead, together with what others will look at."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ from otp.events import ERASE_PROJECT
 from otp.model import Channel, Ending, Mode, Project, SitePage
 from otp.policy import HOUR_MS, MINUTE_MS
 from otp.ports import Randomness, Store, Tx
+from otp.values import value
 
 NAME_LENGTH: Final = 200
 DESCRIPTION_LENGTH: Final = 1000
@@ -33,7 +34,7 @@ class ProjectNotFound(Exception):
     """There is no project with that id."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NewKey:
     """A project with its API key, which is told only now."""
 
@@ -57,7 +58,7 @@ def checked_text(field: str, value: str, longest: int, *, required: bool) -> str
     return value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PageChange:
     """What is to be otherwise about the hosted page; what is empty takes the old away."""
 
@@ -78,7 +79,7 @@ class PageChange:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Change:
     """What an operator wants to be otherwise; an empty address or empty texts take the old ones away."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from otp.model import Channel, Delivery, Ending, MessageKind, Mode, Person, RequestStatus
+from otp.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LivingKey:
     """A key that works, without anything of the key."""
 
@@ -17,7 +18,7 @@ class LivingKey:
     """Of one that another one has replaced."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ProjectFacts:
     """What is known of a project beside what it is."""
 
@@ -39,7 +40,7 @@ class Counted:
     """`requests`, `opened`, `sent`, `failed`, `unknown`, `verified`, `wrong`, or one of the `took:`s."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Shown:
     """A message of the bot about a request."""
 
@@ -51,7 +52,7 @@ class Shown:
     ended: Ending | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Trace:
     """What is kept of a request beside what it is."""
 
@@ -61,7 +62,7 @@ class Trace:
     """Oldest first."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Sending:
     """A delivery and when its outcome was written down."""
 
@@ -69,7 +70,7 @@ class Sending:
     settled_at: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Listed:
     """A request in a list."""
 

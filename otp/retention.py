@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from otp.delivery import Rules
@@ -11,6 +10,7 @@ from otp.membership import Membership
 from otp.model import Caller, ForgottenBy
 from otp.policy import DAY_MS
 from otp.ports import Tx
+from otp.values import value
 
 WALK: Final = "retention"
 """The fact that says when the next walk begins, and whose id it came to."""
@@ -18,7 +18,7 @@ MOST_FORGOTTEN: Final = 50
 """In one transaction: each takes a dozen statements."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Retention:
     """What the operator's `RETENTION_DAYS` asks for."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final
 
@@ -63,6 +63,7 @@ from otp.policy import (
     whole_seconds,
 )
 from otp.ports import About, Randomness, Store, Tx
+from otp.values import value
 from otp.withdrawal import cancel_for_site
 
 MATCH_CHOICES: Final = 3
@@ -82,7 +83,7 @@ class Reason(StrEnum):
     WRONG_CODE = "wrong_code"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Verdict:
     """The answer to a guess. `reason` is None exactly when the code was accepted."""
 
@@ -90,7 +91,7 @@ class Verdict:
     attempts_left: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NewRequest:
     """A request and the bots' names that its links need; None for a channel that is off or not asked for."""
 
@@ -100,7 +101,7 @@ class NewRequest:
     """How each messenger is."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestState:
     """What a site may know of its request."""
 

@@ -7,7 +7,7 @@ answered with `Repeated`: messengers deliver more than once.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeVar
 
 from otp.delivery import (
@@ -62,12 +62,13 @@ from otp.outcomes import (
 from otp.pairing import MISS_WINDOW_MS, MOST_MISSES
 from otp.policy import wait_for_room, whole_minutes
 from otp.ports import Store, Tx, Work
+from otp.values import value
 from otp.withdrawal import cancel
 
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Update:
     """Who did something, in which language, and the key by which a redelivery is recognised."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hmac
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import sha256
 from typing import Final
 
 from otp.model import Mode
 from otp.notices import rfc3339
 from otp.policy import HOUR_MS, MINUTE_MS, SECOND_MS
+from otp.values import value
 
 SECRET_BYTES: Final = 32
 """Standard Webhooks: 24 to 64 bytes, shown as `whsec_` and base64."""
@@ -43,7 +44,7 @@ LONGEST_ASKED_MS: Final = 12 * HOUR_MS
 """Of `Retry-After`: what an endpoint may ask for."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Sealed:
     """A secret as it is stored: only somebody with the key of this id can open it."""
 
@@ -51,7 +52,7 @@ class Sealed:
     key_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Endpoint:
     """An address that wants to hear of events."""
 
@@ -79,7 +80,7 @@ class Endpoint:
         return [self.secret] if old is None else [self.secret, old]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoredNotice:
     """What an endpoint is to be told, or was."""
 
@@ -103,7 +104,7 @@ class StoredNotice:
         return f'{{"type": "{self.type}", "timestamp": "{rfc3339(self.happened_at)}", "data": {self.data}}}'.encode()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NewEndpoint:
     """An endpoint and its secret, which is told only now."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from otp.findings import Finding, finding_of
@@ -21,10 +20,11 @@ from otp.model import (
 from otp.notices import rfc3339
 from otp.ports import Tx
 from otp.reports import Sending, Shown
+from otp.values import value
 from otp.ways import NAMES, SEEN, Known, arrived, by_whom, known_of, outcome, ran_out, replaced_by
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Moment:
     """Something that happened."""
 
@@ -34,7 +34,7 @@ class Moment:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Timeline:
     """The way of a request, as far as it is kept."""
 

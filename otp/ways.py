@@ -6,7 +6,6 @@ No code, no user id of a messenger, nothing that the site said of its visitor. W
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from otp.audit import Action, AuditLine
@@ -27,6 +26,7 @@ from otp.model import (
 from otp.policy import MINUTE_MS, SECOND_MS
 from otp.ports import Tx
 from otp.reports import Sending, Shown, Trace
+from otp.values import value
 
 MOST_SENDINGS: Final = 100
 """Of a subscriber, to look at."""
@@ -39,7 +39,7 @@ SEEN: Final = (MessageKind.QUESTION, MessageKind.UNLOCK, MessageKind.OFFER, Mess
 """Messages with buttons about a request."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Known:
     """All that is kept of a request."""
 

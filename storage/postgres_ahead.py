@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
 from typing import Any, Final, NoReturn
 
 from otp.events import MessageOver
@@ -49,24 +50,20 @@ LOOK: Final = " ".join(
     )
 )
 """What some are about: a row for each code, or one without."""
+
+
+def _places(first: int, *tables: str) -> list[slice]:
+    """Where the columns of each table stand in a row, of which so many others come first."""
+    ends = accumulate((len(columns.split(", ")) for columns in tables), initial=first)
+    return [slice(begin, end) for begin, end in pairwise(ends)]
+
+
+_PROJECT, _REQUEST, _SUBSCRIBER, _CODE = _places(2, PROJECT, REQUEST, SUBSCRIBER, CODE)
 CALLERS: Final = (
-    "SELECT asked.hash, found.* FROM unnest((SELECT $1::bytea[])) AS asked (hash) CROSS JOIN LATERAL "
+    "SELECT found.*, asked.hash FROM unnest((SELECT $1::bytea[])) AS asked (hash) CROSS JOIN LATERAL "
     f"({CALLER.format(hash='asked.hash', now='$2')} OFFSET 0) AS found"
 )
 WRITE_GUESSES: Final = "SELECT nth, messages_over FROM write_guesses($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-
-
-class _Part:
-    """The columns of one table in a row that has those of others too."""
-
-    __slots__ = ("_name", "_row")
-
-    def __init__(self, row: Row, name: str) -> None:
-        self._row = row
-        self._name = name
-
-    def __getitem__(self, column: str) -> Any:
-        return self._row[self._name + column]
 
 
 @dataclass(slots=True)
@@ -117,27 +114,24 @@ def looked(wanted: Sequence[About], found: Iterable[Row]) -> dict[About, Found]:
     """What `LOOK` saw."""
     told: dict[About, Found] = {}
     for row in found:
+        values = tuple(row)
         about = wanted[row["nth"] - 1]
         one = told.get(about)
         if one is None:
             one = told[about] = Found(
                 about,
                 row["told_at"],
-                rows.project(_of(row, "p_")) if row["p_id"] is not None else None,
-                rows.request(_of(row, "r_")) if row["r_id"] is not None else None,
-                rows.subscriber(_of(row, "s_")) if row["s_id"] is not None else None,
+                rows.project(values[_PROJECT]) if row["p_id"] is not None else None,
+                rows.request(values[_REQUEST]) if row["r_id"] is not None else None,
+                rows.subscriber(values[_SUBSCRIBER]) if row["s_id"] is not None else None,
                 row["listening"],
             )
         if row["c_id"] is not None:
-            code = rows.code(_of(row, "c_"))
+            code = rows.code(values[_CODE])
             one.codes[code.terms.purpose] = code
             if code.request_id is not None:
                 one.accounts[code.request_id] = row["a_external_id"]
     return told
-
-
-def _of(row: Row, name: str) -> Any:
-    return _Part(row, name)
 
 
 def change_values(changes: Sequence[Change], now: int, *, own_time: bool) -> tuple[Any, ...]:

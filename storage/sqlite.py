@@ -14,7 +14,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from otp.errors import StorageUnavailable, StorageUnusable
 from otp.events import Event
@@ -196,7 +196,8 @@ class SqliteStore:
         )
         self._waiting.append(member)
         self._call(len(self._waiting))
-        return cast(T, await member.answer)
+        answer: T = await member.answer
+        return answer
 
     def _call(self, seen: int) -> None:
         """See to it that those who wait have their turn; with the connection in use, whoever gives it back does."""
@@ -389,7 +390,8 @@ def _finished(operation: Coroutine[Any, Any, T]) -> T:
     try:
         operation.send(None)
     except StopIteration as done:
-        return cast(T, done.value)
+        value: T = done.value
+        return value
     operation.close()
     raise RuntimeError("an operation awaited something other than its transaction")
 

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from otp.events import MessageOver
 from otp.model import Caller, Code, Ending, Mode, Person, Project, Request, Subscriber
@@ -117,7 +117,8 @@ class Ahead:
             self.requests.update((row["id"], rows.request(row)) for row in self._all(_REQUESTS, requests))
 
     def _all(self, sql: str, these: Iterable[str]) -> Sequence[Row]:
-        return cast(Sequence[Row], self._database.execute(sql, (json.dumps(list(these)),)).fetchall())
+        found: Sequence[Row] = self._database.execute(sql, (json.dumps(list(these)),)).fetchall()
+        return found
 
     def forget(self) -> None:
         """What was read may be true no more."""
@@ -178,7 +179,8 @@ class SqliteTx(SqlTx):
                 self._ahead.forget()
         if self._ahead is not None:
             self._settle(self._ahead)
-        return cast(Sequence[Row], self._database.execute(prepared, values).fetchall())
+        found: Sequence[Row] = self._database.execute(prepared, values).fetchall()
+        return found
 
     def _change(self) -> None:
         if self._before_change is None:

@@ -287,10 +287,10 @@ async def test_a_wait_hears_of_consent(shop: Running):
     ) as stream:
         first = await stream.content.readuntil(b"\n\n")
         assert b"retry" in first
-        assert b'"stage": "waiting"' in await stream.content.readuntil(b"\n\n")
+        assert b'"stage":"waiting"' in await stream.content.readuntil(b"\n\n")
         await person.open(request["telegram_link"])
         await person.press("Get the code")
-        assert b'"stage": "code"' in await stream.content.readuntil(b"\n\n")
+        assert b'"stage":"code"' in await stream.content.readuntil(b"\n\n")
     told = (await browse(shop, at(request, "/status?wait=5"))).json
     assert (told["stage"], told["channel"], told["code_length"], told["attempts_left"]) == (
         "code",

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from bot.registration import State
 from otp.model import Channel
 from otp.pages import LARGEST_LOGO
 from otp.projects import Change, PageChange
+from sandbox.wire import Fault
 from tests.browsing import CHROMIUM, in_a_browser
 from tests.running import Running, Someone, running
 from tests.test_pages import picture
@@ -317,12 +318,18 @@ async def test_the_messenger_used_last_is_first(visit: Visiting):
     assert "used last" in await first.inner_text()
 
 
-@pytest.fixture
-def telegram_is(shop: Running) -> Iterator[Callable[[State], None]]:
-    """Says how Telegram is; in the end it is well."""
-    info = shop.service.registration.channels[Channel.TELEGRAM]
-    yield lambda state: setattr(info, "state", state)
-    info.state = State.OK
+@pytest_asyncio.fixture(loop_scope="module")
+async def telegram_is(shop: Running) -> AsyncIterator[Callable[[State], Awaitable[None]]]:
+    """Says how Telegram is, so that every check finds it so; it takes messages all the same. In the end it is well."""
+    faults, checks = shop.demo.telegram.faults, shop.service.registration
+
+    async def found(state: State) -> None:
+        faults[:] = [] if state is State.OK else [Fault("getMe", times=1_000, status=502)]
+        await checks.check(Channel.TELEGRAM)
+        assert checks.channels[Channel.TELEGRAM].state is state
+
+    yield found
+    await found(State.OK)
 
 
 async def order(one: Visit) -> list[str]:
@@ -334,10 +341,10 @@ async def order(one: Visit) -> list[str]:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("locale, says", [("en-US", "slow to answer"), ("ru-RU", "отвечает медленно")])
 async def test_a_messenger_that_is_down_comes_second(
-    visit: Visiting, telegram_is: Callable[[State], None], size: str, locale: str, says: str
+    visit: Visiting, telegram_is: Callable[[State], Awaitable[None]], size: str, locale: str, says: str
 ):
     """With a sentence, less loud, and although it was used last in this browser; it can be used all the same."""
-    telegram_is(State.UNREACHABLE)
+    await telegram_is(State.UNREACHABLE)
     one = await visit(SIZES[size], locale, go=False)
     await one.page.add_init_script("localStorage.setItem('tapcode.last', 'telegram')")
     await one.go()
@@ -350,7 +357,7 @@ async def test_a_messenger_that_is_down_comes_second(
 
 
 async def test_a_messenger_that_goes_down_while_the_page_is_open(
-    visit: Visiting, telegram_is: Callable[[State], None]
+    visit: Visiting, telegram_is: Callable[[State], Awaitable[None]]
 ):
     """The sentence comes by itself, and is read out; buttons change places only for who comes back to the page."""
     from playwright.async_api import expect
@@ -358,7 +365,7 @@ async def test_a_messenger_that_goes_down_while_the_page_is_open(
     one = await visit()
     telegram, first = one.page.locator(".way[data-channel=telegram]"), one.page.locator(".way").first
     look = "document.dispatchEvent(new Event('visibilitychange'))"
-    telegram_is(State.UNREACHABLE)
+    await telegram_is(State.UNREACHABLE)
     await expect(telegram.locator(".slow")).to_be_visible(timeout=20_000)
     await one.shows(".way[data-channel=telegram] .slow", "Telegram is slow to answer right now")
     assert "Telegram is slow" in await one.page.inner_text("#live")
@@ -368,7 +375,7 @@ async def test_a_messenger_that_goes_down_while_the_page_is_open(
     await expect(first).to_have_attribute("data-channel", "max", timeout=8_000)
     await expect(telegram.locator(".go")).to_be_focused()
     await one.is_for_everybody("slow-while-open")
-    telegram_is(State.OK)
+    await telegram_is(State.OK)
     await one.page.evaluate(look)
     await expect(first).to_have_attribute("data-channel", "telegram", timeout=8_000)
     assert await one.page.locator(".slow:visible, .plain.go:visible").count() == 0
