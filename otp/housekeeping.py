@@ -41,6 +41,8 @@ LONG_REST: Final = 99
 """Times as long as a batch took until the next one: then it is not among the slowest hundredth of what others wait for."""
 SHORT_REST: Final = 9
 """The same, where there has been more to do for long: it must not become ever more."""
+LONGEST_REST_S: Final = 5.0
+"""However long a batch took: the machine may have stood still meanwhile."""
 PATIENCE: Final = 50
 """Batches after which the rests are a little shorter, while there is more to do."""
 IN_A_ROW: Final = 50
@@ -79,7 +81,8 @@ class Batches:
                 return False
             self._batches += 1
             if self._store.holds_up:
-                await self._clock.sleep(took * max(SHORT_REST, LONG_REST - self._batches // PATIENCE))
+                rest = took * max(SHORT_REST, LONG_REST - self._batches // PATIENCE)
+                await self._clock.sleep(min(rest, LONGEST_REST_S))
         return True
 
     async def _timed(self, some: Some, rows: int, tx: Tx) -> tuple[int, float]:

@@ -14,6 +14,7 @@ from otp.housekeeping import (
     HOLD_S,
     IN_A_ROW,
     LONG_REST,
+    LONGEST_REST_S,
     MORE_MS,
     PATIENCE,
     SHORT_REST,
@@ -155,6 +156,19 @@ async def test_a_batch_is_as_large_as_takes_a_moment(clock: FakeClock) -> None:
     slow.batches.clear()
     assert await clock.through(batches.run(slow.some))
     assert slow.batches[:3] == [100, 1, 1]
+    await with_file.close()
+
+
+async def test_no_rest_is_longer_than_a_few_seconds(clock: FakeClock) -> None:
+    """A machine that stood still within a batch has not worked all the time."""
+    with_file = await SqliteStore.open(":memory:", clock)
+    slow = Slow(2, 3_600.0)
+    batches = Batches(with_file, clock, slow.watch)
+    batches.rows = 1
+    began = clock.now()
+    assert not await clock.through(batches.run(slow.some))
+    assert clock.now() - began == 2 * LONGEST_REST_S * 1000
+    assert slow.batches == [1, 1, 0]
     await with_file.close()
 
 

@@ -156,6 +156,24 @@ def test_an_event_is_one_line_of_json(output: Output):
     }
 
 
+@pytest.mark.parametrize(
+    "value, written",
+    [
+        (2**70, 2**70),
+        (-(2**70), -(2**70)),
+        ("half a letter \ud83d", "half a letter \ud83d"),
+        ("Ромашка \u2028 \n", "Ромашка \u2028 \n"),
+        (Channel.MAX, "max"),
+        ([1, "two"], [1, "two"]),
+    ],
+    ids=["large", "small", "surrogate", "separators", "enum", "list"],
+)
+def test_whatever_is_said_is_one_line(output: Output, value: object, written: object):
+    """Of JSON that others read as well."""
+    output.start().info("some.event", value=value)
+    assert output.event()["value"] == written
+
+
 def test_another_librarys_event_is_the_same_kind_of_line(output: Output):
     """The standard library's loggers end in the same stream and shape."""
     output.start()
