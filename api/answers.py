@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
-from aiohttp import hdrs, web
-from multidict import istr
+from aiohttp import web
 
 from api.limits import Taken
 
@@ -55,15 +54,10 @@ def dress(answer: web.StreamResponse, request: web.Request) -> None:
         dress_as(answer, request[REQUEST_ID], kept=not request.path.startswith(("/v1", "/c/")))
 
 
-_REQUEST_ID: Final = istr("X-Request-Id")
-_CACHE: Final = istr("Cache-Control")
-_SNIFFING: Final = istr("X-Content-Type-Options")
-
-
 def dress_as(answer: web.StreamResponse, request_id: str, *, kept: bool) -> None:
     """The headers that every answer has; one that is not `kept` must stay in no cache."""
-    answer.headers[_REQUEST_ID] = request_id
+    answer.headers["X-Request-Id"] = request_id
     if not kept:
-        answer.headers.setdefault(_CACHE, "no-store")
-    answer.headers[_SNIFFING] = "nosniff"
-    answer.headers[hdrs.SERVER] = "tapcode"
+        answer.headers.setdefault("Cache-Control", "no-store")
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    answer.headers["Server"] = "tapcode"

@@ -10,14 +10,10 @@ from collections.abc import Hashable
 from contextlib import AbstractContextManager
 from typing import Final
 
-from multidict import istr
-
 from otp.policy import MINUTE_MS, whole_seconds
 from otp.ports import Clock
 from otp.values import value
 
-POLICY: Final = istr("RateLimit-Policy")
-RATE_LIMIT: Final = istr("RateLimit")
 REMEMBERED: Final = 100_000
 """Callers and requests whose last minute is remembered; beyond it the one seen longest ago starts anew."""
 
@@ -85,8 +81,8 @@ class RateLimit:
         """What the headers say while the whole quota is so many milliseconds away."""
         left = max(0, int((MINUTE_MS - owed) / self._spacing + 1e-6))
         return {
-            POLICY: self._policy,
-            RATE_LIMIT: f'"{self._name}";r={left};t={whole_seconds(round(owed))}',
+            "RateLimit-Policy": self._policy,
+            "RateLimit": f'"{self._name}";r={left};t={whole_seconds(round(owed))}',
         }
 
 
