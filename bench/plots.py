@@ -128,7 +128,7 @@ def sizes(found: list[dict[str, Any]]) -> None:
                 ]
                 for kind in kinds
             }
-            what = "nothing to purge yet" if phase == "waiting" else "while it is purged"
+            what = "purge to come" if phase == "waiting" else "while it is purged"
             people = "1 caller" if count == "1" else f"{count} callers"
             lines(
                 axes,

@@ -48,8 +48,7 @@ class SystemClock:
         """Milliseconds since the epoch, UTC."""
         with self._guard:
             boot = _boot_ms()
-            lead = self._lead(boot)
-            self._ahead = max(self._ahead, lead)
+            self._ahead = max(self._ahead, self._lead(boot))
             return boot + self._ahead
 
     def never_before(self, at: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
+from typing import Final
 
 from otp.values import value
 
@@ -17,6 +18,10 @@ class Channel(StrEnum):
 
     TELEGRAM = "telegram"
     MAX = "max"
+
+
+CHANNELS: Final = {str(one): one for one in Channel}
+"""By their values: an enum that is called looks one up in the same way, in five times the time."""
 
 
 class Mode(StrEnum):
@@ -124,7 +129,7 @@ class Person:
     def at(cls, address: str) -> Person:
         """The person behind an `address`."""
         channel, _, user_id = address.partition(":")
-        return cls(Channel(channel), int(user_id))
+        return cls(CHANNELS[channel], int(user_id))
 
 
 @value

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from otp.model import (
+    CHANNELS,
     Caller,
     Cause,
     Channel,
@@ -59,9 +60,8 @@ DELIVERY = (
 )
 JOB = "kind, subject, due_at, attempts, owner, payload"
 
-# An enum that is called looks a value up in the same way, in five times the time.
+# As `CHANNELS`.
 _MODES = {str(one): one for one in Mode}
-_CHANNELS = {str(one): one for one in Channel}
 _STATUSES = {str(one): one for one in RequestStatus}
 _CAUSES = {str(one): one for one in Cause}
 _DELIVERY_STATES = {str(one): one for one in DeliveryState}
@@ -126,17 +126,12 @@ def subscriber(row: Iterable[Any]) -> Subscriber:
         id=key,
         project_id=project_id,
         mode=_MODES[mode],
-        person=_person(address),
+        person=Person.at(address),
         language=language,
         subscribed=bool(subscribed),
         wrong_guesses=wrong_guesses,
         locked=bool(locked),
     )
-
-
-def _person(address: str) -> Person:
-    channel, _, user_id = address.partition(":")
-    return Person(_CHANNELS[channel], int(user_id))
 
 
 def context(stored: str | None) -> Context | None:
@@ -160,13 +155,13 @@ def request(row: Iterable[Any]) -> Request:
         id=key,
         project_id=project_id,
         mode=_MODES[mode],
-        channel=_CHANNELS[channel] if channel else None,
+        channel=CHANNELS[channel] if channel else None,
         terms=CodeTerms(purpose, ttl_minutes, max_attempts, code_length),
         status=_STATUSES[status],
         created_at=created_at,
         expires_at=expires_at,
         finished_at=finished_at,
-        bound_to=_person(bound_to) if bound_to else None,
+        bound_to=Person.at(bound_to) if bound_to else None,
         subscriber_id=subscriber_id,
         reported=bool(reported),
         context=context(asking),
@@ -212,7 +207,7 @@ def delivery(row: Iterable[Any]) -> Delivery:
         id=key,
         project_id=project_id,
         subscriber_id=subscriber_id,
-        person=_person(address),
+        person=Person.at(address),
         request_id=request_id,
         cause=_CAUSES[cause],
         terms=CodeTerms(purpose, ttl_minutes, max_attempts, code_length),
