@@ -263,7 +263,7 @@ def test_the_commands_about_people(tmp_path: Path, unused_tcp_port: int, running
         if process is not None:
             process.kill()
             log, _ = process.communicate(timeout=30)
-            assert '"what": "subscribers.forget"' in log
+            assert '"what":"subscribers.forget"' in log
             assert "12345" not in log
 
 

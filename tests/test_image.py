@@ -83,7 +83,7 @@ def serves_on_a_read_only_root_until_it_is_told_to_end(image: Stage, data: Path)
         subprocess.run(["kill", f"-{signal.SIGTERM:d}", str(first)], check=True)
         said, _ = process.communicate(timeout=60)
         assert process.returncode == 0, said
-        assert '"event": "stopped"' in said
+        assert '"event":"stopped"' in said
     finally:
         process.kill()
         process.wait()

@@ -362,7 +362,7 @@ def _look_back(load: Load, hidden: set[str]) -> None:
     if one.database.exists():
         history.leaks += leaks.in_database(one.database, hidden, codes)
     history.errors += [
-        line for line in log.splitlines() if not line.startswith("{") or '"level": "error"' in line
+        line for line in log.splitlines() if not line.startswith("{") or '"level":"error"' in line
     ]
     history.errors += [f"{sim.channel}: {violation}" for sim in load.sims for violation in sim.violations]
 
