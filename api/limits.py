@@ -53,19 +53,22 @@ class RateLimit:
 
     def allows(self, subject: Hashable) -> bool:
         """Whether one more call of the subject would be allowed now."""
-        owed = self._full_at.get(subject, 0) - self._clock.now()
-        return max(0.0, owed) + self._spacing <= MINUTE_MS
+        return self._owed(subject, self._clock.now()) + self._spacing <= MINUTE_MS
 
     def take(self, subject: Hashable) -> Taken:
         """Count a call of the subject, if it is allowed."""
         now = self._clock.now()
-        owed = max(0.0, self._full_at.get(subject, 0) - now)
+        owed = self._owed(subject, now)
         over = owed + self._spacing - MINUTE_MS
         if over > 0:
             return Taken(self, allowed=False, owed=owed, retry_after=whole_seconds(round(over)))
         owed += self._spacing
         self._remember(subject, owed, now)
         return Taken(self, allowed=True, owed=owed, retry_after=0)
+
+    def _owed(self, subject: Hashable, now: int) -> float:
+        """Milliseconds until the whole quota is back."""
+        return max(0.0, self._full_at.get(subject, 0) - now)
 
     def _remember(self, subject: Hashable, owed: float, now: int) -> None:
         self._full_at[subject] = now + owed

@@ -72,11 +72,11 @@ class Redactor:
     """Hides known secrets and whatever has the shape of one, in every value of an event."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = sorted(
+        known = sorted(
             {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True
         )
-        self._known = re.compile("|".join(map(re.escape, self._secrets))) if self._secrets else None
-        self._signs = (*_SIGNS, *self._secrets)
+        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+        self._signs = (*_SIGNS, *known)
 
     def __repr__(self) -> str:
         return "Redactor()"

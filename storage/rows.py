@@ -111,7 +111,7 @@ _NO_PAGE = SitePage()
 
 def caller(row: Row) -> Caller:
     """Who a key belongs to."""
-    return Caller(project(row), Mode(row["mode"]))
+    return Caller(project(row), _MODES[row["mode"]])
 
 
 def texts_text(project: Project) -> str | None:
