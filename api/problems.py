@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aiohttp import web
 
+from api.answers import json_body
 from otp.errors import InvalidField, OtpError
 
 CONTENT_TYPE: Final = "application/problem+json"
@@ -99,7 +99,7 @@ def problem(
         body["errors"] = list(errors)
     return web.Response(
         status=body["status"],
-        body=json.dumps(body).encode() + b"\n",
+        body=json_body(body) + b"\n",
         headers={"Content-Type": CONTENT_TYPE, **(headers or {})},
     )
 
